@@ -1,0 +1,7 @@
+#!/bin/sh
+# Makes the roles and databases of the platform, or brings them up to date (a changed password too).
+# Safe to repeat. psql reads the passwords from the environment, so they stand in no argument list.
+set -eu
+here=$(dirname "$0")
+"$here/with-postgres.sh" psql -X -q -v ON_ERROR_STOP=1 -d postgres -f "$here/init.sql"
+echo "roles and databases are up to date"

@@ -1,0 +1,29 @@
+-- One role a service, one database a role; nobody else may even connect.
+\getenv airflow_password POSTGRES_AIRFLOW_PASSWORD
+\getenv mlflow_password POSTGRES_MLFLOW_PASSWORD
+\getenv pipelines_password POSTGRES_PIPELINES_PASSWORD
+\getenv serving_password POSTGRES_SERVING_PASSWORD
+
+CREATE TEMPORARY TABLE wanted_role (name text, password text);
+INSERT INTO wanted_role VALUES
+    ('airflow', :'airflow_password'),
+    ('mlflow', :'mlflow_password'),
+    ('pipelines', :'pipelines_password'),
+    ('serving', :'serving_password');
+CREATE TEMPORARY TABLE wanted_database (name text, owner text);
+INSERT INTO wanted_database VALUES
+    ('airflow', 'airflow'),
+    ('mlflow', 'mlflow'),
+    ('mlflow_auth', 'mlflow'),
+    ('warehouse', 'pipelines'),
+    ('serving', 'serving');
+
+SELECT format('CREATE ROLE %I LOGIN', name) FROM wanted_role
+WHERE name NOT IN (SELECT rolname FROM pg_roles) \gexec
+SELECT format('ALTER ROLE %I PASSWORD %L', name, password) FROM wanted_role \gexec
+SELECT format('CREATE DATABASE %I OWNER %I', name, owner) FROM wanted_database
+WHERE name NOT IN (SELECT datname FROM pg_database) \gexec
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname) FROM pg_database \gexec
+
+-- Monitoring joins the predictions with what happened: it may read the one table that the model server grants it.
+GRANT CONNECT ON DATABASE serving TO pipelines;
