@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import sys
 import time
 import traceback
@@ -87,6 +88,8 @@ def _step(name: str, help_text: str, *options: Callable[[Any], Any]) -> None:
 
 
 def _run(name: str, project_name: str, values: dict[str, Any]) -> dict[str, Any]:
+    # A scheduler cancels with SIGTERM: let the step close what it opened, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     start = time.perf_counter()
     env = Environment.from_env()
     project = load_project(env.repo, project_name)

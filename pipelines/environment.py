@@ -13,7 +13,6 @@ from typing import Any
 
 from pipelines.errors import StepError
 
-
 # The variable of a field is its name in capitals, but for these.
 VARIABLES = {
     "repo": "PLATFORM_REPO",

@@ -1,0 +1,87 @@
+"""Models as artifacts: logged with signature and example, loaded only if they are what was registered."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import mlflow.sklearn
+import pandas as pd
+import skops.io
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from contract import artifact_digest
+from pipelines.errors import StepError
+
+MODEL_FILE = "model.skops"
+REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
+
+# What a pipeline made of scikit-learn's own parts consists of. A type from elsewhere could run anything when loaded.
+TRUSTED_PACKAGES = ("sklearn.", "numpy.", "scipy.")
+TRUSTED_TYPES = frozenset({"functools.partial"})
+
+COLUMN_TYPES = {
+    "object": DataType.string,
+    "float64": DataType.double,
+    "int64": DataType.long,
+    "bool": DataType.boolean,
+}
+
+
+def signature(x: pd.DataFrame) -> ModelSignature:
+    """One column a feature, required unless values are missing in `x`; the answer is the class, 0 or 1."""
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(COLUMN_TYPES[str(values.dtype)], name, required=not values.isna().any()) for name, values in x.items()
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(DataType.long)]))
+
+
+def trusted_types(file: Path) -> list[str]:
+    """The types in `file` that loading must be told to trust; StepError if one is not scikit-learn's or NumPy's."""
+    types = skops.io.get_untrusted_types(file=file)
+    foreign = [name for name in types if name not in TRUSTED_TYPES and not name.startswith(TRUSTED_PACKAGES)]
+    if foreign:
+        raise StepError(
+            f"the model contains types that are not trusted: {', '.join(foreign)}",
+            where=str(file.name),
+            do="build it from scikit-learn's own estimators and functions",
+        )
+    return types
+
+
+def log_model(model: Any, x: pd.DataFrame, scratch: Path) -> str:
+    """Log the fitted `model` to the active run; `x` (training features) gives signature and example. The model's id."""
+    file = scratch / MODEL_FILE
+    skops.io.dump(model, file)
+    info = mlflow.sklearn.log_model(
+        model,
+        name="model",
+        signature=signature(x),
+        input_example=x.head(3),
+        serialization_format="skops",
+        skops_trusted_types=trusted_types(file),
+        pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+    )
+    return str(info.model_id)
+
+
+def download(uri: str, target: Path) -> Path:
+    """Download the model at `uri` (``models:/…``) below `target`; its directory."""
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target)))
+
+
+def load(directory: Path, expected_digest: str, where: str) -> Any:
+    """The model in `directory`, deserialised only if its digest is `expected_digest` and all its types are trusted."""
+    digest = artifact_digest(directory)
+    if digest != expected_digest:
+        expected = expected_digest or "one, but none was recorded"
+        raise StepError(
+            f"the artifact is not what was logged: digest {digest}, expected {expected}",
+            where=where,
+            do="do not use this model; train and register again",
+        )
+    file = directory / MODEL_FILE
+    return skops.io.load(file, trusted=trusted_types(file))

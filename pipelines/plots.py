@@ -1,0 +1,75 @@
+"""The pictures of a training run, as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from pipelines.metrics import Array, calibration_bins
+
+mpl.use("agg")
+
+BLUE, GREY, ORANGE = "#2563eb", "#9ca3af", "#ea580c"
+MOST_BARS = 25
+
+
+def roc(y: pd.Series, probability: Array, auc: float, file: Path) -> None:
+    """Draw the ROC curve."""
+    false_positive, true_positive, _ = roc_curve(y, probability)
+    axes = _axes("ROC on the test window", "false positive rate", "true positive rate")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    axes.plot(false_positive, true_positive, color=BLUE, label=f"AUC {auc:.3f}")
+    axes.legend(loc="lower right", frameon=False)
+    _save(axes, file)
+
+
+def calibration(y: pd.Series, probability: Array, file: Path) -> None:
+    """Draw observed against predicted share, with the number of rows a bin as the size of its dot."""
+    table = calibration_bins(y.to_numpy(), probability)
+    axes = _axes("Calibration on the test window", "predicted", "observed")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    axes.plot(table["predicted"], table["observed"], color=BLUE)
+    axes.scatter(table["predicted"], table["observed"], s=200 * table["rows"] / table["rows"].max() + 8, color=BLUE)
+    _save(axes, file)
+
+
+def importance(table: pd.DataFrame, file: Path) -> None:
+    """Draw `table` (`feature`, `importance` = loss of ROC AUC when the feature is shuffled)."""
+    shown = table.head(MOST_BARS).iloc[::-1]
+    axes = _axes("Permutation importance", "loss of ROC AUC", "", height=0.8 + 0.25 * len(shown))
+    axes.barh(shown["feature"], shown["importance"], color=BLUE)
+    _save(axes, file)
+
+
+def slice_bars(table: pd.DataFrame, overall: float, file: Path) -> None:
+    """Draw ROC AUC of the values of one slice (rows of `metrics.slices`), the largest values first."""
+    shown = table.dropna(subset="roc_auc").nlargest(MOST_BARS, "rows").iloc[::-1]
+    name = str(table["slice"].iloc[0])
+    axes = _axes(f"ROC AUC by {name}", "ROC AUC", "", height=0.8 + 0.25 * max(len(shown), 2))
+    axes.barh([f"{row.value} ({row.rows})" for row in shown.itertuples()], shown["roc_auc"], color=BLUE)
+    axes.axvline(overall, color=ORANGE, linewidth=1.5, label=f"all {overall:.3f}")
+    axes.set_xlim(left=max(0.0, float(np.nanmin([*shown["roc_auc"], overall])) - 0.05))
+    axes.legend(loc="lower right", frameon=False)
+    _save(axes, file)
+
+
+def _axes(title: str, x: str, y: str, height: float = 4.0) -> Axes:
+    axes = Figure(figsize=(6, height), dpi=90).add_subplot()
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def _save(axes: Axes, file: Path) -> None:
+    figure = axes.get_figure(root=True)
+    if figure is not None:
+        figure.tight_layout()
+        figure.savefig(file)

@@ -1,0 +1,80 @@
+"""Step `replay`: send a month's rows to the model server, as an application would before the outcome is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from pipelines import mart
+from pipelines.environment import Environment
+from pipelines.errors import StepError
+from pipelines.progress import say
+from pipelines.project import Project
+from pipelines.warehouse import connect
+
+BATCH_ROWS = 250
+TIMEOUT_SECONDS = 60.0
+
+Record = dict[str, Any]
+
+
+def run(env: Environment, project: Project, month: int, rows: int) -> dict[str, Any]:
+    """Send `rows` of the month, spread evenly over it, in the order of their event time.
+
+    Returns `sent` (rows), `predictions` (answers) and `version` of the model that answered last.
+    """
+    records = _records(env, project, month, rows)
+    if not records:
+        raise StepError(
+            f"{project.data.table} has no rows of month {month}",
+            where="warehouse",
+            do=f"load it first: `land {project.name} --months {month}`, `ingest`, `transform`",
+        )
+    answered, version = 0, None
+    headers = {"Authorization": f"Bearer {env.serving_api_key}"}
+    with httpx.Client(base_url=env.serving_url, headers=headers, timeout=TIMEOUT_SECONDS) as client:
+        for start in range(0, len(records), BATCH_ROWS):
+            answer = _send(client, project.name, records[start : start + BATCH_ROWS])
+            answered += len(answer["predictions"])
+            version = answer["version"]
+    say(f"  {answered} predictions by version {version}")
+    return {"sent": len(records), "predictions": answered, "version": version}
+
+
+def _records(env: Environment, project: Project, month: int, rows: int) -> list[Record]:
+    """Up to `rows` records (entity key and features) of the month; the same ones every time."""
+    data = project.data
+    query = sql.SQL(
+        "SELECT {columns} FROM {table} WHERE {key} IN (SELECT {key} FROM {table} "
+        "WHERE extract(month FROM {time}) = %s ORDER BY md5({key}::text) LIMIT %s) ORDER BY {time}, {key}"
+    ).format(
+        columns=mart.columns(project),
+        table=mart.table(project),
+        key=sql.Identifier(data.entity_key),
+        time=sql.Identifier(data.event_time),
+    )
+    with connect(env) as connection:
+        mart.check_columns(connection, project)
+        found = connection.cursor(row_factory=dict_row).execute(query, (month, rows)).fetchall()
+    return [{name: row[name] for name in (data.entity_key, *data.features)} for row in found]
+
+
+def _send(client: httpx.Client, model: str, records: list[Record]) -> dict[str, Any]:
+    """One request of `records`; a refusal is a StepError with the server's own words."""
+    try:
+        response = client.post(f"/models/{model}/predict", json={"records": records})
+    except httpx.HTTPError as error:
+        raise StepError(
+            f"the model server does not answer: {error}", where=str(client.base_url), do="is it up? `platform status`"
+        ) from error
+    if response.is_success:
+        answer: dict[str, Any] = response.json()
+        return answer
+    raise StepError(
+        f"the model server answered {response.status_code}: {response.text[:500]}",
+        where=str(response.url),
+        do="see what it says; `platform logs serving` has more",
+    )

@@ -1,0 +1,116 @@
+"""MLflow as the steps use it: one client, its failures as messages, runs and versions found by what they mean."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from contract import ALIAS_CHAMPION
+from pipelines.environment import Environment
+from pipelines.errors import StepError
+
+PROJECT_TAG = "platform.project"
+STEP_TAG = "platform.step"
+ACTOR_TAG = "platform.actor"
+COMMIT_TAG = "platform.commit"
+MODEL_TAG = "platform.model_id"
+ERROR_TAG = "platform.error"
+RIVAL_TAG = "platform.gate_champion"
+VERSION_TAG = "platform.model_version"
+
+CLIENT_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+def connect(env: Environment) -> MlflowClient:
+    """A client of the tracking server; its credentials and limits go to where MLflow reads them."""
+    # It warns of what is meant: integers in a signature, requirements without pip.
+    warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer", category=UserWarning)
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    os.environ.update(
+        MLFLOW_TRACKING_URI=env.mlflow_uri,
+        MLFLOW_TRACKING_USERNAME=env.mlflow_username,
+        MLFLOW_TRACKING_PASSWORD=env.mlflow_password,
+        **CLIENT_SETTINGS,
+    )
+    return MlflowClient(tracking_uri=env.mlflow_uri, registry_uri=env.mlflow_uri)
+
+
+@contextmanager
+def mlflow_errors(env: Environment) -> Iterator[None]:
+    """Turn a refusal or silence of the tracking server inside the block into a StepError."""
+    try:
+        yield
+    except MlflowException as error:
+        raise StepError(
+            f"{error.error_code}: {error.message}".splitlines()[0],
+            where=f"MLflow at {env.mlflow_uri}",
+            do="is it up (`platform status`)? may this account do that (`platform credentials mlflow`)?",
+        ) from error
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The id of the experiment `name`, made if it is not there."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        raise StepError(f"the experiment {name!r} was deleted", where="MLflow", do="restore it in MLflow, then retry")
+    return str(found.experiment_id)
+
+
+def training_run(client: MlflowClient, project: str, run_id: str | None) -> Run:
+    """The training run `run_id` of `project`, or its newest finished one; StepError if it is none."""
+    if run_id is None:
+        found = client.search_runs(
+            [experiment_id(client, project)],
+            f"tags.`{STEP_TAG}` = 'train' AND attributes.status = 'FINISHED'",
+            ViewType.ACTIVE_ONLY,
+            max_results=1,
+            order_by=["attributes.start_time DESC"],
+        )
+        if not found:
+            raise StepError("there is no finished training run", where=project, do=f"train first: `train {project}`")
+        return found[0]
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise
+        raise StepError(f"there is no run {run_id}", where="MLflow", do="look in MLflow for its id") from error
+    tags = run.data.tags
+    if tags.get(PROJECT_TAG) != project or tags.get(STEP_TAG) != "train" or run.info.status != "FINISHED":
+        raise StepError(
+            f"run {run_id} is not a finished training run of {project}",
+            where="MLflow",
+            do="give the id that `train` printed, or leave it out for the newest",
+        )
+    return run
+
+
+def champion(client: MlflowClient, model: str) -> ModelVersion | None:
+    """The version of `model` that has the alias champion, if there is one."""
+    try:
+        return client.get_model_version_by_alias(model, ALIAS_CHAMPION)
+    except MlflowException as error:
+        # An unknown alias of a known model is reported as an invalid parameter.
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            return None
+        raise
