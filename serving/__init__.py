@@ -1,0 +1,1 @@
+"""The model server: serves what MLflow's registry calls `champion`, and records every prediction."""
