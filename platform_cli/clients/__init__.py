@@ -1,0 +1,1 @@
+"""HTTP clients of the services that the commands speak to."""

@@ -1,0 +1,1 @@
+"""One file a command; each is thin over `stack`, `local` and `clients`."""

@@ -1,0 +1,37 @@
+"""`platform down`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from platform_cli.commands.context import open_runtime
+from platform_cli.errors import PlatformError
+from platform_cli.home import find_home
+from platform_cli.local.progress import Progress
+from platform_cli.output import err
+
+
+def down(
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete all data, secrets, settings and environments too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False,
+) -> None:
+    """Stop every service. Data stays, unless --purge."""
+    home = find_home()
+    if not home.root.exists():
+        err.print("There is no stack here, so there is nothing to stop.")
+        return
+    if purge and not yes:
+        typer.confirm(f"Delete {home.root} with all models, data and secrets in it?", abort=True, err=True)
+    if home.secrets_file.exists():
+        with Progress(err) as progress:
+            open_runtime().down(progress)
+    elif not purge:
+        raise PlatformError("there is no stack here yet", where=str(home.root), do="run `platform up`")
+    err.print("The stack is down.")
+    if purge:
+        home.purge()
+        err.print(f"{home.root} is deleted.")

@@ -1,0 +1,62 @@
+"""`platform up`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from platform_cli.commands.status import services_table
+from platform_cli.home import find_home
+from platform_cli.local.environments import environments
+from platform_cli.local.preflight import preflight_home, preflight_machine
+from platform_cli.local.progress import Progress
+from platform_cli.local.runtime import LocalRuntime
+from platform_cli.output import err, out
+from platform_cli.stack.compose import load_stack
+from platform_cli.stack.settings import load_settings, parse_changes, save_settings
+
+
+def up(
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting for good (compose/settings.env lists them)."),
+    ] = None,
+) -> None:
+    """Install what is missing, start what does not run, wait until all is healthy. Safe to repeat."""
+    runtime = bring_up(settings or [])
+    out.print(services_table(runtime.status()))
+    out.print(
+        "Passwords: [bold]platform credentials[/]   The sample: [bold]platform demo[/]   Stop: [bold]platform down[/]"
+    )
+
+
+def bring_up(settings: list[str]) -> LocalRuntime:
+    """Bring the stack up, saying what happens on stderr.
+
+    Args:
+        settings: `KEY=VALUE` texts to keep in the settings file.
+
+    Raises:
+        UsageError: a setting is wrong; nothing was changed.
+        PlatformError: the machine is not ready (nothing was changed), or something did not install or start.
+    """
+    began = time.monotonic()
+    home = find_home()
+    changes = parse_changes(settings)
+    checked = load_settings(home, changes)
+    preflight_home(home)
+    missing = sum(not environment.whole() for environment in environments(home).values())
+    preflight_machine(checked, home, missing_envs=missing)
+    home.make()
+    if changes:
+        save_settings(home, changes)
+    runtime = LocalRuntime(load_stack(home, create_secrets=True), home)
+    with Progress(err) as progress:
+        runtime.up(progress)
+    if progress.changed:
+        err.print(f"The stack is up, after {time.monotonic() - began:.0f} s. All that it keeps is in {home.root}")
+    else:
+        err.print("The stack is up already, nothing was changed.")
+    return runtime

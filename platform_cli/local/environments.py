@@ -1,0 +1,125 @@
+"""The locked environments of the components: one directory each under PLATFORM_HOME/envs, made by uv.
+
+An environment is whole if its stamp, written last, names the lock it was made from and the entries it had then, and
+these are still there. Anything else (a new lock, an interrupted installation, a package deleted by hand, an interpreter
+that is gone) is remade from nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from platform_cli.errors import PlatformError
+from platform_cli.home import REPO, Home
+
+STAMP = ".stamp.json"
+COMPOSE = REPO / "compose"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment: `requirements.txt` (a lock) or `install.sh` in its component's directory says what is in it."""
+
+    name: str
+    recipe: Path
+    directory: Path
+
+    @property
+    def locked(self) -> bool:
+        return self.recipe.name == "requirements.txt"
+
+    @property
+    def digest(self) -> str:
+        """Changes when the recipe or the interpreter does."""
+        text = self.recipe.read_bytes() + f"{sys.version_info[:3]} {interpreter()}".encode()
+        return hashlib.sha256(text).hexdigest()
+
+    def whole(self) -> bool:
+        """Whether the environment is installed from the present recipe and nothing of it is missing."""
+        try:
+            stamp = json.loads((self.directory / STAMP).read_text())
+        except (OSError, ValueError):
+            return False
+        return stamp["digest"] == self.digest and stamp["entries"] == self._entries()
+
+    def stamp(self) -> None:
+        """Note that the environment is whole."""
+        text = json.dumps({"digest": self.digest, "entries": self._entries()})
+        scratch = self.directory / f"{STAMP}.new"
+        scratch.write_text(text)
+        scratch.replace(self.directory / STAMP)
+
+    def _entries(self) -> list[str]:
+        """The packages and programs of the environment, and whether its interpreter is there."""
+        found = []
+        for directory in sorted([self.directory / "bin", *self.directory.glob("lib/python3*/site-packages")]):
+            for entry in os.scandir(directory) if directory.is_dir() else []:
+                # a link whose target is gone (an interpreter that was upgraded) does not exist
+                if entry.name != "__pycache__" and Path(entry.path).exists():
+                    filled = not entry.is_dir() or any(os.scandir(entry.path))
+                    found.append(f"{directory.name}/{entry.name}" + ("" if filled else " (empty)"))
+        return sorted(found)
+
+
+def environments(home: Home) -> dict[str, Environment]:
+    """Every environment that the components declare, by name."""
+    found = {}
+    for directory in sorted(COMPOSE.iterdir()):
+        recipes = [directory / name for name in ("requirements.txt", "install.sh") if (directory / name).exists()]
+        if recipes:
+            found[directory.name] = Environment(directory.name, recipes[0], home.envs / directory.name)
+    return found
+
+
+def interpreter() -> str:
+    """The interpreter that environments are made from: the one below the command's own environment. A link to it is
+    followed, since services of another user must be able to run it."""
+    return str(Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}").resolve())
+
+
+def install(environment: Environment, log: Path) -> None:
+    """Make the environment anew; whatever was there is removed first.
+
+    Raises:
+        PlatformError: the installation failed; carries the end of its output.
+    """
+    shutil.rmtree(environment.directory, ignore_errors=True)
+    if environment.locked:
+        python = environment.directory / "bin" / "python"
+        uv = str(Path(sys.executable).with_name("uv"))
+        commands = [
+            [uv, "venv", "--quiet", "--python", interpreter(), str(environment.directory)],
+            [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "--compile-bytecode",
+             "--requirement", str(environment.recipe)],
+        ]  # fmt: skip
+    else:
+        commands = [["bash", str(environment.recipe), str(environment.directory)]]
+    variables = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    variables.setdefault("UV_LINK_MODE", _link_mode(environment.directory))
+    for command in commands:
+        with log.open("w") as out:
+            done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=variables, cwd=REPO, umask=0o022)
+        if done.returncode:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            raise PlatformError(
+                f"the environment {environment.name} could not be installed",
+                where=str(log),
+                do="read the lines above; run `platform up` again when the cause is gone",
+                detail=tail,
+            )
+    environment.stamp()
+
+
+def _link_mode(directory: Path) -> str:
+    """Hard links from uv's cache where it is on the same file system, else copies (without uv's warning)."""
+    cache = Path(os.environ.get("UV_CACHE_DIR", Path.home() / ".cache"))
+    near = next(parent for parent in [cache, *cache.parents] if parent.exists())
+    target = next(parent for parent in [directory, *directory.parents] if parent.exists())
+    return "hardlink" if near.stat().st_dev == target.stat().st_dev else "copy"

@@ -1,0 +1,72 @@
+"""What `up` does, as data: a graph of environments to install and services to start. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from platform_cli.errors import PlatformError
+from platform_cli.stack.model import Service, Stack
+
+
+@dataclass(frozen=True, order=True)
+class Node:
+    """A step of `up`: `kind` is 'env' (install an environment) or 'service' (start or run a service)."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.name if self.kind == "service" else f"environment {self.name}"
+
+
+def plan_up(stack: Stack, environments: Collection[str]) -> TopologicalSorter[Node]:
+    """The graph: a service waits for its environment and for the services it depends on; an environment waits for
+    nothing. So PostgreSQL starts while Airflow is still being installed.
+
+    Raises:
+        PlatformError: services depend on each other in a circle, or one names an environment that is not there.
+    """
+    graph: dict[Node, set[Node]] = {Node("env", name): set() for name in environments}
+    for service in stack.started:
+        if service.local.env not in environments:
+            raise PlatformError(f"{service.name} names the environment {service.local.env}, which no component has")
+        graph[Node("service", service.name)] = {
+            Node("env", service.local.env),
+            *(Node("service", name) for name in service.depends_on),
+        }
+    sorter = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise PlatformError(f"services depend on each other in a circle: {error.args[1]}") from None
+    return sorter
+
+
+def stop_order(services: Collection[Service]) -> dict[str, set[str]]:
+    """For each service, those that must be gone before it is stopped: the ones that depend on it, also through
+    services that run once and are gone already."""
+    by_name: Mapping[str, Service] = {service.name: service for service in services}
+    waits: dict[str, set[str]] = {name: set() for name in by_name}
+    for service in services:
+        for needed in _all_needed(service, by_name):
+            waits[needed].add(service.name)
+    return waits
+
+
+def _all_needed(service: Service, by_name: Mapping[str, Service]) -> set[str]:
+    needed: set[str] = set()
+    front = [name for name in service.depends_on if name in by_name]
+    while front:
+        name = front.pop()
+        if name not in needed:
+            needed.add(name)
+            front += [further for further in by_name[name].depends_on if further in by_name]
+    return needed
+
+
+def priority(node: Node, sizes: Mapping[str, int]) -> int:
+    """The order in which ready nodes are taken up: services first, since they mostly wait; then the largest
+    environments, since what depends on them takes longest."""
+    return -(1 << 40) if node.kind == "service" else -sizes.get(node.name, 0)

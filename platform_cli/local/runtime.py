@@ -1,0 +1,189 @@
+"""The local runtime: brings the stack up, down, and says how it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from platform_cli.errors import PlatformError
+from platform_cli.home import Home
+from platform_cli.local import health
+from platform_cli.local.environments import environments, install
+from platform_cli.local.plan import Node, plan_up, priority, stop_order
+from platform_cli.local.processes import end, own_line, stack_processes
+from platform_cli.local.progress import Progress
+from platform_cli.local.spec import make_spec
+from platform_cli.local.starter import Starter
+from platform_cli.local.supervisor import DOWN, ProgramState, Supervisor, configuration
+from platform_cli.stack.model import Service, Stack
+
+INSTALLERS = 2
+STOP_GRACE = 10.0
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """How a service is. `healthy` is None for a service that is not installed because it is optional."""
+
+    service: str
+    state: str
+    healthy: bool | None
+    url: str
+    pid: int | None
+    detail: str = ""
+
+
+class LocalRuntime:
+    """The stack of one home as native processes."""
+
+    def __init__(self, stack: Stack, home: Home) -> None:
+        self.stack = stack
+        self.home = home
+        self.supervisor = Supervisor(home)
+        self.environments = environments(home)
+        self._as_root = os.geteuid() == 0
+
+    # -- up ---------------------------------------------------------------------------------------------------------
+
+    def up(self, progress: Progress) -> None:
+        """Install what is missing, start what does not run, and wait until everything is healthy. What runs, is
+        healthy and has not changed is left alone.
+
+        Raises:
+            PlatformError: the first thing that failed, with the end of its log; what has started keeps running.
+        """
+        self._prepare_supervisor()
+        starter = Starter(self.stack, self.home, self.supervisor, self.environments, progress, as_root=self._as_root)
+        sorter = plan_up(self.stack, self.environments)
+        sizes = {name: environment.recipe.stat().st_size for name, environment in self.environments.items()}
+        running: dict[Future[None], Node] = {}
+        waiting: list[Node] = []
+        with ThreadPoolExecutor(len(self.environments) + len(self.stack.started)) as pool:
+            try:
+                while sorter.is_active():
+                    waiting += sorter.get_ready()
+                    waiting.sort(key=lambda node: priority(node, sizes))
+                    for node in _to_begin(waiting, running.values()):
+                        waiting.remove(node)
+                        running[pool.submit(self._do, node, starter, progress)] = node
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        sorter.done(running.pop(future))
+                        future.result()
+            except BaseException:
+                starter.cancel()
+                raise
+
+    def _do(self, node: Node, starter: Starter, progress: Progress) -> None:
+        if node.kind == "service":
+            starter.start(self.stack.services[node.name])
+            return
+        environment = self.environments[node.name]
+        if environment.whole():
+            return
+        progress.begin(str(node), "installing")
+        try:
+            install(environment, self.home.log_of(f"install-{node.name}"))
+        except PlatformError as error:
+            users = [service for service in self.stack.started if service.local.env == node.name]
+            if users and all(service.local.optional for service in users):
+                progress.end(str(node), "not available", detail=error.detail.splitlines()[-1] if error.detail else "")
+                return
+            progress.end(str(node), "failed")
+            raise
+        progress.end(str(node), "installed")
+
+    def _prepare_supervisor(self) -> None:
+        """Have a supervisord that knows the present services. If there is none, what a killed one left is ended
+        first: it would hold the ports, and a second copy would be started beside it."""
+        config = configuration(self.home, self.stack.running)
+        running = self.supervisor.running()
+        if not running:
+            self._end_leftovers()
+        self.supervisor.config_file.write_text(config)
+        if running:
+            self.supervisor.reload()
+        else:
+            self.supervisor.start()
+
+    def _end_leftovers(self) -> None:
+        line = own_line()
+        end([p.pid for p in stack_processes(self.home.root) if p.pid not in line], grace=STOP_GRACE)
+
+    # -- down -------------------------------------------------------------------------------------------------------
+
+    def down(self, progress: Progress) -> None:
+        """Stop every service, those first that depend on others, then supervisord; end whatever is left."""
+        if self.supervisor.running():
+            self._stop_in_order(progress)
+            self.supervisor.shutdown()
+        self._end_leftovers()
+
+    def _stop_in_order(self, progress: Progress) -> None:
+        states = self.supervisor.states()
+        alive = [s for s in self.stack.running if states.get(s.name) and states[s.name].state not in DOWN]
+        waits = stop_order(alive)
+        running: dict[Future[None], str] = {}
+        with ThreadPoolExecutor(max(len(alive), 1)) as pool:
+            while waits or running:
+                for name in [name for name, blockers in waits.items() if not blockers]:
+                    del waits[name]
+                    running[pool.submit(self._stop, name, progress)] = name
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name = running.pop(future)
+                    future.result()
+                    for blockers in waits.values():
+                        blockers.discard(name)
+
+    def _stop(self, name: str, progress: Progress) -> None:
+        progress.begin(name, "stopping")
+        self.supervisor.stop(name)
+        line = own_line()
+        left = [p.pid for p in stack_processes(self.home.root) if p.service == name and p.pid not in line]
+        end(left, grace=STOP_GRACE)
+        progress.end(name, "stopped")
+
+    # -- one service ------------------------------------------------------------------------------------------------
+
+    def restart(self, service: Service, progress: Progress) -> None:
+        """Stop a service, start it, and wait until it is healthy; the others run on.
+
+        Raises:
+            PlatformError: the stack is not up, or the service did not become healthy.
+        """
+        if not self.supervisor.running():
+            raise PlatformError("the stack is not running", do="run `platform up`")
+        self._stop(service.name, progress)
+        Starter(self.stack, self.home, self.supervisor, self.environments, progress, as_root=self._as_root).start(
+            service
+        )
+
+    def status(self) -> list[ServiceStatus]:
+        """How every service that stays is, checked now, in parallel."""
+        states = self.supervisor.states()
+        with ThreadPoolExecutor(max(len(self.stack.running), 1)) as pool:
+            return list(pool.map(lambda service: self._status(service, states), self.stack.running))
+
+    def _status(self, service: Service, states: Mapping[str, ProgramState]) -> ServiceStatus:
+        program = states.get(service.name)
+        url = service.local.url
+        environment = self.environments[service.local.env]
+        if service.local.optional and not environment.whole():
+            return ServiceStatus(service.name, "not available", None, url, None, "its packages could not be installed")
+        if program is None or program.state in DOWN:
+            return ServiceStatus(service.name, (program.state if program else "stopped").lower(), False, url, None)
+        if service.healthcheck is None:
+            return ServiceStatus(service.name, program.state.lower(), program.state == "RUNNING", url, program.pid)
+        spec = make_spec(service, self.stack, self.home, as_root=self._as_root)
+        result = health.check(service.healthcheck, spec)
+        return ServiceStatus(service.name, program.state.lower(), result.ok, url, program.pid, result.detail)
+
+
+def _to_begin(waiting: Collection[Node], running: Collection[Node]) -> list[Node]:
+    """Those of the ready nodes that may begin now: installations are limited, since they use the cores."""
+    free = INSTALLERS - sum(node.kind == "env" for node in running)
+    installations = [node for node in waiting if node.kind == "env"][: max(free, 0)]
+    return [node for node in waiting if node.kind == "service"] + installations

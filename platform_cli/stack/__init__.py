@@ -1,0 +1,1 @@
+"""What the stack is: settings, secrets and services, read from compose/. Nothing here starts anything."""

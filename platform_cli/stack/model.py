@@ -1,0 +1,106 @@
+"""The stack as data: what the compose files say, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from platform_cli.errors import UsageError
+from platform_cli.stack.secrets import Secret, Text
+
+
+class Condition(StrEnum):
+    """What a service waits for in another, in the Compose specification's words."""
+
+    STARTED = "service_started"
+    HEALTHY = "service_healthy"
+    COMPLETED = "service_completed_successfully"
+
+
+@dataclass(frozen=True)
+class Healthcheck:
+    """A health check. `test` is the argument list without CMD; durations are in seconds."""
+
+    test: tuple[Text, ...]
+    interval: float = 30.0
+    timeout: float = 30.0
+    retries: int = 3
+    start_period: float = 0.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds after its start in which a service must have become healthy."""
+        return self.start_period + self.interval * self.retries
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A file that a service reads, with its content."""
+
+    target: Path
+    content: Text
+
+
+@dataclass(frozen=True)
+class Local:
+    """`x-local`: what only the local runtime needs."""
+
+    env: str
+    command: tuple[Text, ...] = ()
+    unprivileged: bool = False
+    data: tuple[Path, ...] = ()
+    inputs: tuple[str, ...] = ()
+    optional: bool = False
+    environment: Mapping[str, Text] = field(default_factory=dict)
+    url: str = ""
+    credentials: Mapping[str, Text] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of the stack."""
+
+    name: str
+    component: str
+    command: tuple[Text, ...]
+    environment: Mapping[str, Text]
+    depends_on: Mapping[str, Condition]
+    healthcheck: Healthcheck | None
+    configs: tuple[ConfigFile, ...]
+    ports: tuple[int, ...]
+    one_shot: bool
+    profiles: tuple[str, ...]
+    stop_grace: float
+    local: Local
+
+
+@dataclass(frozen=True)
+class Stack:
+    """All services, with the settings and secrets they were made of."""
+
+    services: Mapping[str, Service]
+    settings: Mapping[str, str]
+    secrets: Mapping[str, Secret]
+
+    @property
+    def started(self) -> list[Service]:
+        """The services that `up` starts or runs: those without a profile."""
+        return [service for service in self.services.values() if not service.profiles]
+
+    @property
+    def running(self) -> list[Service]:
+        """The services that stay: those that do not end by themselves."""
+        return [service for service in self.started if not service.one_shot]
+
+    def service(self, name: str) -> Service:
+        """A service that stays, by name.
+
+        Raises:
+            UsageError: there is none of this name; lists those there are.
+        """
+        names = {service.name: service for service in self.running}
+        if name not in names:
+            raise UsageError(f"there is no service {name!r}", do=f"the services are: {', '.join(sorted(names))}")
+        return names[name]
