@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
@@ -15,10 +14,10 @@ from contract import DIGEST_TAG, GATE_TAG, SNAPSHOT_TAG
 from pipelines import metrics, model_store, tracking
 from pipelines.dataset import Window, load_snapshot, split_by_time
 from pipelines.environment import Environment
-from pipelines.errors import StepError
 from pipelines.judgement import judge
 from pipelines.progress import say, stage
 from pipelines.project import Project
+from pipelines.scoring import predict
 
 REPORT = "evaluation.json"
 
@@ -74,21 +73,6 @@ def _score(uri: str, digest: str, where: str, test: Window) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         model = model_store.load(model_store.download(uri, Path(scratch)), digest, where)
     return metrics.figures(test.y, predict(model, test.x, where))
-
-
-def predict(model: Any, x: pd.DataFrame, where: str) -> metrics.Array:
-    """The probabilities of class 1 for `x`, of which an older model may know fewer columns; shape (n,)."""
-    known = getattr(model, "feature_names_in_", None)
-    columns = list(x.columns) if known is None else list(known)
-    missing = [name for name in columns if name not in x.columns]
-    if missing:
-        raise StepError(
-            f"the model needs the features {', '.join(missing)}, which are no longer declared",
-            where=where,
-            do="declare them again, or take the champion alias from that version before evaluating",
-        )
-    probabilities: metrics.Array = model.predict_proba(x[columns])[:, 1]
-    return probabilities
 
 
 def _write(client: MlflowClient, run_id: str, result: dict[str, Any], verdict: str) -> None:

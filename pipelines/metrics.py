@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
+NAMES = ("roc_auc", "average_precision", "log_loss", "brier", "calibration_error")
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error"})
 
 Array = NDArray[np.float64]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from pipelines.errors import StepError
 MODEL_FILE = "model.skops"
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 
-# What a pipeline made of scikit-learn's own parts consists of. A type from elsewhere could run anything when loaded.
-TRUSTED_PACKAGES = ("sklearn.", "numpy.", "scipy.")
-TRUSTED_TYPES = frozenset({"functools.partial"})
+# What a pipeline of scikit-learn's own estimators consists of; anything else could run code when it is loaded. The
+# model server trusts no more than this, so what it would refuse is refused at training already.
+TRUSTED_PACKAGES = ("sklearn.", "scipy.")
+TRUSTED_FUNCTIONS = frozenset({"functools.partial", "sklearn.utils.validation.check_array"})
 
 COLUMN_TYPES = {
     "object": DataType.string,
@@ -40,16 +42,28 @@ def signature(x: pd.DataFrame) -> ModelSignature:
 
 
 def trusted_types(file: Path) -> list[str]:
-    """The types in `file` that loading must be told to trust; StepError if one is not scikit-learn's or NumPy's."""
+    """The types in `file` that loading must be told to trust; StepError if one is no class of scikit-learn or SciPy."""
     types = skops.io.get_untrusted_types(file=file)
-    foreign = [name for name in types if name not in TRUSTED_TYPES and not name.startswith(TRUSTED_PACKAGES)]
+    foreign = [name for name in types if not _is_trusted(name)]
     if foreign:
         raise StepError(
             f"the model contains types that are not trusted: {', '.join(foreign)}",
             where=str(file.name),
-            do="build it from scikit-learn's own estimators and functions",
+            do="build it from scikit-learn's own estimators; put other preparation into dbt",
         )
     return types
+
+
+def _is_trusted(name: str) -> bool:
+    if name in TRUSTED_FUNCTIONS:
+        return True
+    module, _, attribute = name.rpartition(".")
+    if not name.startswith(TRUSTED_PACKAGES):
+        return False
+    try:
+        return isinstance(getattr(importlib.import_module(module), attribute, None), type)
+    except ImportError:
+        return False
 
 
 def log_model(model: Any, x: pd.DataFrame, scratch: Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Run, RunStatus, ViewType
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -24,6 +24,7 @@ COMMIT_TAG = "platform.commit"
 MODEL_TAG = "platform.model_id"
 ERROR_TAG = "platform.error"
 RIVAL_TAG = "platform.gate_champion"
+TRAINING_TAG = "platform.training_run"
 VERSION_TAG = "platform.model_version"
 
 CLIENT_SETTINGS = {
@@ -74,6 +75,22 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     if found is None or found.lifecycle_stage != "active":
         raise StepError(f"the experiment {name!r} was deleted", where="MLflow", do="restore it in MLflow, then retry")
     return str(found.experiment_id)
+
+
+@contextmanager
+def open_run(client: MlflowClient, experiment: str, name: str, tags: dict[str, str]) -> Iterator[str]:
+    """Make a run in the experiment with the id `experiment`; it ends as the block does, with the reason of a failure.
+
+    Yields the run's id.
+    """
+    run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+    try:
+        yield run_id
+    except BaseException as error:
+        client.set_tag(run_id, ERROR_TAG, str(error)[:500])
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+        raise
+    client.set_terminated(run_id)
 
 
 def training_run(client: MlflowClient, project: str, run_id: str | None) -> Run:

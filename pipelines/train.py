@@ -10,9 +10,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import RunStatus
 from sklearn.inspection import permutation_importance
 
 from contract import DIGEST_TAG, ENTITY_KEY_TAG, SNAPSHOT_TAG, artifact_digest
@@ -53,20 +51,17 @@ def run(env: Environment, project: Project, snapshot: str | None = None) -> dict
     model = build_model(project)
     client = tracking.connect(env)
     with tracking.mlflow_errors(env):
-        run_id = _create_run(client, env, project, data)
-        try:
+        experiment = tracking.experiment_id(client, project.name)
+        name = f"train {data.rows[project.data.event_time].max():%Y-%m-%d} {data.digest[:8]}"
+        with tracking.open_run(client, experiment, name, _tags(env, project, data)) as run_id:
             trained = _fit(project, model, train, test)
             _log(run_id, project, data, trained)
-        except BaseException as error:
-            client.set_tag(run_id, tracking.ERROR_TAG, str(error)[:500])
-            client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
-            raise
     say(f"  run {run_id}: {project.evaluation.metric} {trained.figures[f'test_{project.evaluation.metric}']:.4f}")
     return {"run_id": run_id, "snapshot": uri, "metrics": trained.figures}
 
 
-def _create_run(client: MlflowClient, env: Environment, project: Project, data: Snapshot) -> str:
-    tags = {
+def _tags(env: Environment, project: Project, data: Snapshot) -> dict[str, str]:
+    return {
         tracking.PROJECT_TAG: project.name,
         tracking.STEP_TAG: "train",
         tracking.ACTOR_TAG: env.actor,
@@ -79,8 +74,6 @@ def _create_run(client: MlflowClient, env: Environment, project: Project, data: 
         "mlflow.user": env.actor,
         "mlflow.note.content": project.description,
     }
-    name = f"train {data.rows[project.data.event_time].max():%Y-%m-%d} {data.digest[:8]}"
-    return str(client.create_run(tracking.experiment_id(client, project.name), tags=tags, run_name=name).info.run_id)
 
 
 def _fit(project: Project, model: Any, train: Window, test: Window) -> Trained:
