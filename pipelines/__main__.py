@@ -113,7 +113,11 @@ _step(
     click.option("--force", is_flag=True, help="Write files again that are there already."),
 )
 _step("inspect", "Check every landing file that is not accepted yet, before anything is loaded.")
-_step("sync", "Load new landing files into the raw tables.")
+_step(
+    "sync",
+    "Load new landing files into the raw tables.",
+    click.option("--check-source", is_flag=True, help="Ask the connector even if the ledger knows of no new file."),
+)
 _step("ingest", "inspect, then sync.")
 _step("transform", "Build and test the project's dbt selection.")
 _step("failures", "Print the rows that failed the tests of the last dbt run.")
