@@ -18,6 +18,7 @@ from platform_cli.stack.secrets import reveal
 def credentials(
     service: Annotated[str | None, typer.Argument(help="Only this service.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    token: Annotated[bool, typer.Option("--token", help="Print only the password or token, for a script.")] = False,
 ) -> None:
     """Show how to sign in to each service. The passwords are yours alone: they were made on the first `up`."""
     shown = credentials_of(open_runtime().stack)
@@ -25,6 +26,11 @@ def credentials(
         raise UsageError(f"there are no credentials for {service!r}", do=f"there are for: {', '.join(shown)}")
     if service is not None:
         shown = {service: shown[service]}
+    if token:
+        if len(shown) != 1:
+            raise UsageError("--token needs the name of a service", do=f"name one of: {', '.join(shown)}")
+        typer.echo(next(entry.get("token") or entry["password"] for entry in shown.values()))
+        return
     if as_json:
         typer.echo(json.dumps(shown, indent=2))
         return

@@ -21,7 +21,6 @@ from platform_cli.home import REPO
 from platform_cli.local.runtime import LocalRuntime
 from platform_cli.loop import follow, follow_next, open_airflow, start
 from platform_cli.output import err, out
-from platform_cli.stack.secrets import Secret
 
 PROJECT = "flight_delay"
 WINTER, SUMMER = "1-3", "7"
@@ -101,9 +100,7 @@ def _server(runtime: LocalRuntime) -> ModelServer:
 
 def _registry(runtime: LocalRuntime) -> MLflow:
     service = runtime.stack.service("mlflow")
-    password = service.local.credentials["password"]
-    assert isinstance(password, Secret)
-    return MLflow(service.local.url, str(service.local.credentials["username"]), password)
+    return MLflow(service.local.url, "admin", runtime.stack.secrets["MLFLOW_ADMIN_PASSWORD"])
 
 
 def _conclude(
@@ -134,7 +131,7 @@ def _conclude(
 def _curl(runtime: LocalRuntime, record: dict[str, Any]) -> str:
     """A shell command that asks for a prediction; it fetches its key itself, so none is printed."""
     url = runtime.stack.service("serving").local.url
-    key = f'$({REPO / ".venv/bin/platform"} credentials serving --json | python3 -c \'import json, sys; print(json.load(sys.stdin)["serving"]["token"])\')'
+    key = f"$({REPO / '.venv/bin/platform'} credentials serving --token)"
     body = json.dumps({"records": [record]})
     return (
         f"curl -s {url}/models/{PROJECT}/predict -H 'Content-Type: application/json' \\\n"

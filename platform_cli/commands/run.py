@@ -27,7 +27,7 @@ def run(
         typer.Argument(help="`loop` for the whole of it through Airflow, or one step here and now: train, monitor, …"),
     ],
 ) -> None:
-    """Run the loop of a project, or one of its steps. What follows STEP goes to the step; `platform run P STEP --help`."""
+    """Run the loop of a project, or one of its steps. What follows STEP goes to the step (`run P STEP --help`)."""
     runtime = open_running()
     if step == LOOP:
         if context.args:

@@ -105,7 +105,9 @@ def install(environment: Environment, log: Path) -> None:
     variables.setdefault("UV_LINK_MODE", _link_mode(environment.directory))
     for command in commands:
         with log.open("w") as out:
-            done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=variables, cwd=REPO, umask=0o022)
+            done = subprocess.run(
+                command, stdout=out, stderr=subprocess.STDOUT, env=variables, cwd=REPO, umask=0o022, check=False
+            )
         if done.returncode:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise PlatformError(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from platform_cli.local.processes import end, own_line, stack_processes  # noqa: E402
+from platform_cli.local.processes import end, own_line, stack_processes
 
 LEFTOVER_GRACE = 3.0
 
@@ -32,14 +32,15 @@ def main(file: Path) -> None:
     if leftovers:
         print(f"{spec['service']}: ending what an earlier start left: {leftovers}", flush=True)
         end(leftovers, grace=LEFTOVER_GRACE)
+    # before the user changes: the checkout may lie below a directory that only root can pass through
+    os.chdir(spec["directory"])
     if spec["user"]:
         account = pwd.getpwnam(spec["user"])
         os.setgroups([])
         os.setgid(account.pw_gid)
         os.setuid(account.pw_uid)
     os.umask(0o077)
-    os.chdir(spec["directory"])
-    os.execvpe(spec["command"][0], spec["command"], spec["environment"])
+    os.execvpe(spec["command"][0], spec["command"], spec["environment"])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -44,14 +44,13 @@ def plan_up(stack: Stack, environments: Collection[str]) -> TopologicalSorter[No
     return sorter
 
 
-def stop_order(services: Collection[Service]) -> dict[str, set[str]]:
-    """For each service, those that must be gone before it is stopped: the ones that depend on it, also through
-    services that run once and are gone already."""
-    by_name: Mapping[str, Service] = {service.name: service for service in services}
-    waits: dict[str, set[str]] = {name: set() for name in by_name}
-    for service in services:
-        for needed in _all_needed(service, by_name):
-            waits[needed].add(service.name)
+def stop_order(services: Mapping[str, Service], alive: Collection[str]) -> dict[str, set[str]]:
+    """For each live service, those that must be gone before it is stopped: the live ones that depend on it, also
+    through services that run once and have ended."""
+    waits: dict[str, set[str]] = {name: set() for name in alive}
+    for name in alive:
+        for needed in _all_needed(services[name], services) & set(alive):
+            waits[needed].add(name)
     return waits
 
 

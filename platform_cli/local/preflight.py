@@ -91,9 +91,8 @@ def _port_findings(settings: Mapping[str, str], home: Home) -> Iterator[str]:
     for holder in port_holders(keys):
         if holder.pid not in own:
             key = keys[holder.port]
-            yield (
-                f"port {holder.port} ({key}) is held by {holder}: end it, or `platform up --set {key}=PORT` with another"
-            )
+            other = f"`platform up --set {key}=PORT`"
+            yield f"port {holder.port} ({key}) is held by {holder}: end it, or take another with {other}"
 
 
 def _user_findings(settings: Mapping[str, str], home: Home) -> Iterator[str]:

@@ -147,7 +147,7 @@ def _socket_owners(inodes: set[str]) -> dict[str, int]:
     owners: dict[str, int] = {}
     for pid in _pids() if inodes else []:
         try:
-            links = [os.readlink(entry.path) for entry in os.scandir(_PROC / str(pid) / "fd")]
+            links = [str(Path(entry.path).readlink()) for entry in os.scandir(_PROC / str(pid) / "fd")]
         except OSError:
             continue
         for link in links:

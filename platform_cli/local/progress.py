@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
+BAD = frozenset({"failed", "not available", "not awaited"})
+
 
 class Progress:
     """The steps of one command. Used as a context; its methods may be called from several threads."""
@@ -51,8 +53,7 @@ class Progress:
         with self._lock:
             _, began = self._open.pop(name, ("", time.monotonic()))
             self.changed += 1
-            good = result not in ("failed", "not available")
-            mark = "[green]✓[/]" if good else "[red]✗[/]"
+            mark = "[red]✗[/]" if result in BAD else "[green]✓[/]"
             seconds = f"{time.monotonic() - began:6.1f} s"
             self._console.print(f"{mark} {name:<32} {result:<14} {seconds}  {detail}".rstrip(), highlight=False)
 

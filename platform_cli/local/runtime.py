@@ -49,10 +49,10 @@ class LocalRuntime:
 
     def up(self, progress: Progress) -> None:
         """Install what is missing, start what does not run, and wait until everything is healthy. What runs, is
-        healthy and has not changed is left alone.
+        healthy and has not changed is left alone. When something fails, what does not depend on it still starts.
 
         Raises:
-            PlatformError: the first thing that failed, with the end of its log; what has started keeps running.
+            PlatformError: what failed, with the end of its log; what has started keeps running.
         """
         self._prepare_supervisor()
         starter = Starter(self.stack, self.home, self.supervisor, self.environments, progress, as_root=self._as_root)
@@ -60,21 +60,32 @@ class LocalRuntime:
         sizes = {name: environment.recipe.stat().st_size for name, environment in self.environments.items()}
         running: dict[Future[None], Node] = {}
         waiting: list[Node] = []
+        failures: list[PlatformError] = []
         with ThreadPoolExecutor(len(self.environments) + len(self.stack.started)) as pool:
             try:
                 while sorter.is_active():
                     waiting += sorter.get_ready()
+                    if not waiting and not running:
+                        break  # all that is left depends on something that failed
                     waiting.sort(key=lambda node: priority(node, sizes))
                     for node in _to_begin(waiting, running.values()):
                         waiting.remove(node)
                         running[pool.submit(self._do, node, starter, progress)] = node
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
-                        sorter.done(running.pop(future))
-                        future.result()
+                        node = running.pop(future)
+                        error = future.exception()
+                        if error is None:
+                            sorter.done(node)
+                        elif isinstance(error, PlatformError):
+                            failures.append(error)
+                        else:
+                            raise error
             except BaseException:
                 starter.cancel()
                 raise
+        if failures:
+            raise _all_of(failures)
 
     def _do(self, node: Node, starter: Starter, progress: Progress) -> None:
         if node.kind == "service":
@@ -123,8 +134,8 @@ class LocalRuntime:
 
     def _stop_in_order(self, progress: Progress) -> None:
         states = self.supervisor.states()
-        alive = [s for s in self.stack.running if states.get(s.name) and states[s.name].state not in DOWN]
-        waits = stop_order(alive)
+        alive = [name for name, program in states.items() if program.state not in DOWN]
+        waits = stop_order(self.stack.services, alive)
         running: dict[Future[None], str] = {}
         with ThreadPoolExecutor(max(len(alive), 1)) as pool:
             while waits or running:
@@ -187,3 +198,12 @@ def _to_begin(waiting: Collection[Node], running: Collection[Node]) -> list[Node
     free = INSTALLERS - sum(node.kind == "env" for node in running)
     installations = [node for node in waiting if node.kind == "env"][: max(free, 0)]
     return [node for node in waiting if node.kind == "service"] + installations
+
+
+def _all_of(failures: list[PlatformError]) -> PlatformError:
+    """One error for all that failed: the first in full, the others by their first line."""
+    first, *others = failures
+    if others:
+        also = "".join(f"\n  and: {other.what} ({other.where})" for other in others)
+        return PlatformError(first.what + also, where=first.where, do=first.do, detail=first.detail)
+    return first

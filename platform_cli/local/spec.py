@@ -53,7 +53,7 @@ def make_spec(service: Service, stack: Stack, home: Home, *, as_root: bool) -> S
         home=str(home.root),
         command=tuple(reveal(word) for word in service.command),
         environment=_environment(service, home),
-        directory=str(REPO) if not service.local.unprivileged else "/",
+        directory=str(REPO),
         user=stack.settings["SERVICE_USER"] if as_root and service.local.unprivileged else "",
     )
 

@@ -89,12 +89,15 @@ class Starter:
         file.unlink(missing_ok=True)
         self._write_files(service, spec)
         self._supervisor.start_program(service.name)
-        self._await_healthy(service, spec)
+        if not self._await_healthy(service, spec):
+            self._progress.end(service.name, "not awaited")
+            return
         file.write_text(mark)
         self._started.add(service.name)
         self._progress.end(service.name, "healthy")
 
-    def _await_healthy(self, service: Service, spec: Spec) -> None:
+    def _await_healthy(self, service: Service, spec: Spec) -> bool:
+        """Wait until the service is healthy; False if something else has failed meanwhile."""
         patience = service.healthcheck.patience if service.healthcheck else 10.0
         deadline = time.monotonic() + patience
         starts: set[int] = set()
@@ -105,10 +108,11 @@ class Starter:
             if program is not None and program.state == "RUNNING":
                 result = self._healthy(service, spec)
                 if result.ok:
-                    return
+                    return True
             self._cancelled.wait(POLL_SECONDS)
-        if not self._cancelled.is_set():
-            raise self._failed(service, f"{service.name} did not become healthy in {patience:g} s ({result.detail})")
+        if self._cancelled.is_set():
+            return False
+        raise self._failed(service, f"{service.name} did not become healthy in {patience:g} s ({result.detail})")
 
     def _refuse_dead(self, service: Service, program: ProgramState | None, starts: set[int]) -> None:
         """Raise if supervisord has given up on the program, or if it has started it so often that it never will stay.
