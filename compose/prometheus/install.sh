@@ -36,6 +36,10 @@ for archive in "$work"/archives/*.deb; do
     dpkg-deb -x "$archive" "$env_dir/root" || fail "$(basename "$archive") cannot be unpacked"
     dpkg-deb -W --showformat='${Package}=${Version}\n' "$archive"
 done >"$work/versions"
+# Debian's Alertmanager reads its templates from one fixed place below /usr. The new text has the same length and means
+# "the directory open as descriptor 9", which run-alertmanager.sh opens.
+LC_ALL=C sed -i 's#/usr/share/prometheus/alertmanager#/proc/self/fd/9///////////////////#g' \
+    "$env_dir/root/usr/bin/prometheus-alertmanager"
 for program in prometheus promtool prometheus-alertmanager amtool prometheus-pushgateway; do
     ln -sfn "../root/usr/bin/$program" "$env_dir/bin/${program#prometheus-}"
 done
