@@ -27,7 +27,7 @@ from serving.store import PredictionStore
 log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 10.0
-_METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Server:

@@ -52,7 +52,10 @@ class Catalog:
         if model is not None:
             return model
         if not self.complete:
-            raise _not_ready(f"the registry has not been read yet, so {name!r} is not known; try again in a moment")
+            raise _not_ready(
+                f"MLflow's registry has not been read yet, so {name!r} is not known; try again in a moment, "
+                "and if this lasts see `platform logs serving`"
+            )
         if name in self.failures:
             failure = self.failures[name]
             raise _not_ready(f"{name!r} has no version that can serve: version {failure.version}: {failure.reason}")

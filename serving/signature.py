@@ -85,7 +85,7 @@ def _datetime(value: Any) -> datetime:
 
 
 TYPES: Mapping[str, tuple[Callable[[Any], Any], str]] = {
-    "string": (_string, "a string (of whole characters, none of them NUL)"),
+    "string": (_string, "a string (without NUL)"),
     "boolean": (_boolean, "true or false"),
     "integer": (_integer(32), f"an integer from {-(1 << 31)} to {(1 << 31) - 1}"),
     "long": (_integer(64), f"an integer from {-(1 << 63)} to {(1 << 63) - 1}"),

@@ -84,6 +84,7 @@ class PredictionStore:
             self._changed.notify()
         self._thread.join(seconds)
         if self._unwritten_rows:
+            self._losing = False
             self._lose(self._unwritten_rows, "the server stops and PostgreSQL does not take them")
 
     async def write(self, batch: PredictionBatch) -> bool:
@@ -205,7 +206,7 @@ class PredictionStore:
     def _lose(self, rows: int, reason: str) -> None:
         self._metrics.store_lost.inc(rows)
         if not self._losing:
-            log.error("predictions are lost: %s; the metric serving_store_rows_lost_total counts them", reason)
+            log.error("%d predictions are lost (more are counted by serving_store_rows_lost_total): %s", rows, reason)
         self._losing = True
 
     def _count_unwritten(self, rows: int) -> None:
