@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from platform_cli.commands import credentials, demo, down, logs, restart, run, status, up
+from platform_cli.commands import credentials, demo, down, install, logs, restart, run, status, up
 from platform_cli.commands import open as open_command
 from platform_cli.errors import PlatformError
 from platform_cli.output import err
@@ -35,6 +35,7 @@ class _State:
 
 
 app.command("up")(up.up)
+app.command("install")(install.install)
 app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)

@@ -43,6 +43,20 @@ def bring_up(settings: list[str]) -> LocalRuntime:
         PlatformError: the machine is not ready (nothing was changed), or something did not install or start.
     """
     began = time.monotonic()
+    runtime = prepare(settings)
+    with Progress(err) as progress:
+        runtime.up(progress)
+    if progress.changed:
+        err.print(
+            f"The stack is up, after {time.monotonic() - began:.0f} s. All that it keeps is in {runtime.home.root}"
+        )
+    else:
+        err.print("The stack is up already, nothing was changed.")
+    return runtime
+
+
+def prepare(settings: list[str]) -> LocalRuntime:
+    """Check settings and machine, then make the home and its secrets. Raises what `bring_up` raises."""
     home = find_home()
     changes = parse_changes(settings)
     checked = load_settings(home, changes)
@@ -52,11 +66,4 @@ def bring_up(settings: list[str]) -> LocalRuntime:
     home.make()
     if changes:
         save_settings(home, changes)
-    runtime = LocalRuntime(load_stack(home, create_secrets=True), home)
-    with Progress(err) as progress:
-        runtime.up(progress)
-    if progress.changed:
-        err.print(f"The stack is up, after {time.monotonic() - began:.0f} s. All that it keeps is in {home.root}")
-    else:
-        err.print("The stack is up already, nothing was changed.")
-    return runtime
+    return LocalRuntime(load_stack(home, create_secrets=True), home)

@@ -17,9 +17,6 @@ class Node:
     kind: str
     name: str
 
-    def __str__(self) -> str:
-        return self.name if self.kind == "service" else f"environment {self.name}"
-
 
 def plan_up(stack: Stack, environments: Collection[str]) -> TopologicalSorter[Node]:
     """The graph: a service waits for its environment and for the services it depends on; an environment waits for

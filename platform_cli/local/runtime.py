@@ -47,6 +47,15 @@ class LocalRuntime:
 
     # -- up ---------------------------------------------------------------------------------------------------------
 
+    def install(self, progress: Progress) -> None:
+        """Install the environments that are missing or not whole.
+
+        Raises:
+            PlatformError: one could not be installed; carries the end of its output.
+        """
+        with ThreadPoolExecutor(INSTALLERS) as pool:
+            list(pool.map(lambda name: self._install(name, progress), self.environments))
+
     def up(self, progress: Progress) -> None:
         """Install what is missing, start what does not run, and wait until everything is healthy. What runs, is
         healthy and has not changed is left alone. When something fails, what does not depend on it still starts.
@@ -70,7 +79,7 @@ class LocalRuntime:
                     waiting.sort(key=lambda node: priority(node, sizes))
                     for node in _to_begin(waiting, running.values()):
                         waiting.remove(node)
-                        running[pool.submit(self._do, node, starter, progress)] = node
+                        running[pool.submit(self._take_up, node, starter, progress)] = node
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         node = running.pop(future)
@@ -87,24 +96,27 @@ class LocalRuntime:
         if failures:
             raise _all_of(failures)
 
-    def _do(self, node: Node, starter: Starter, progress: Progress) -> None:
+    def _take_up(self, node: Node, starter: Starter, progress: Progress) -> None:
         if node.kind == "service":
             starter.start(self.stack.services[node.name])
-            return
-        environment = self.environments[node.name]
+        else:
+            self._install(node.name, progress)
+
+    def _install(self, name: str, progress: Progress) -> None:
+        environment, title = self.environments[name], f"environment {name}"
         if environment.whole():
             return
-        progress.begin(str(node), "installing")
+        progress.begin(title, "installing")
         try:
-            install(environment, self.home.log_of(f"install-{node.name}"))
+            install(environment, self.home.log_of(f"install-{name}"))
         except PlatformError as error:
-            users = [service for service in self.stack.started if service.local.env == node.name]
+            users = [service for service in self.stack.started if service.local.env == name]
             if users and all(service.local.optional for service in users):
-                progress.end(str(node), "not available", detail=error.detail.splitlines()[-1] if error.detail else "")
+                progress.end(title, "not available", detail=error.detail.splitlines()[-1] if error.detail else "")
                 return
-            progress.end(str(node), "failed")
+            progress.end(title, "failed")
             raise
-        progress.end(str(node), "installed")
+        progress.end(title, "installed")
 
     def _prepare_supervisor(self) -> None:
         """Have a supervisord that knows the present services. If there is none, what a killed one left is ended

@@ -1,0 +1,15 @@
+"""`platform install`."""
+
+from __future__ import annotations
+
+from platform_cli.commands.up import prepare
+from platform_cli.local.progress import Progress
+from platform_cli.output import err
+
+
+def install() -> None:
+    """Install the components' environments and start nothing. `up` does this too; this is for preparing a machine."""
+    runtime = prepare([])
+    with Progress(err) as progress:
+        runtime.install(progress)
+    err.print("Everything is installed." if progress.changed else "Everything is installed already.")

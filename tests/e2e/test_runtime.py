@@ -1,0 +1,215 @@
+"""The local runtime: up, down, repair, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Stack, new_stack
+
+
+def processes_of(home: Path) -> list[int]:
+    """The live processes that carry the stack's mark, zombies left out."""
+    mark = f"PLATFORM_STACK={home}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def pids(stack: Stack) -> dict[str, int]:
+    return {name: entry["pid"] for name, entry in stack.status().items() if entry["pid"]}
+
+
+def test_up_twice_changes_nothing(stack: Stack) -> None:
+    before = pids(stack)
+    done = stack.platform("up", check=True)
+    assert "nothing was changed" in done.stderr
+    assert pids(stack) == before
+
+
+def test_status_names_every_service_and_all_are_healthy(stack: Stack) -> None:
+    done = stack.platform("status", "--json")
+    entries = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert {entry["service"] for entry in entries} >= {"postgres", "mlflow", "airflow-scheduler", "serving", "seaweedfs"}
+    assert all(entry["healthy"] for entry in entries), entries
+    assert all(set(entry) >= {"service", "state", "healthy", "url", "pid"} for entry in entries)
+
+
+@pytest.mark.parametrize("service", ["postgres", "mlflow", "airflow-api-server", "airflow-scheduler", "serving", "seaweedfs"])
+def test_a_killed_service_comes_back(stack: Stack, service: str) -> None:
+    killed = pids(stack)[service]
+    os.kill(killed, signal.SIGKILL)
+    stack.platform("up", check=True)
+    after = stack.status()
+    assert all(entry["healthy"] for entry in after.values()), after
+    assert after[service]["pid"] != killed
+
+
+def test_a_stopped_service_is_repaired_by_up(stack: Stack) -> None:
+    frozen = pids(stack)["serving"]
+    os.kill(frozen, signal.SIGSTOP)
+    stack.platform("up", check=True)
+    assert pids(stack)["serving"] != frozen
+    assert not Path(f"/proc/{frozen}").exists()
+
+
+def test_up_after_the_supervisor_was_killed_leaves_no_second_copy(stack: Stack) -> None:
+    os.kill(int((stack.home / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
+    old = set(processes_of(stack.home))
+    stack.platform("up", check=True)
+    assert all(entry["healthy"] for entry in stack.status().values())
+    assert not old & set(processes_of(stack.home))
+
+
+def test_restart_replaces_one_service_only(stack: Stack) -> None:
+    before = pids(stack)
+    stack.platform("restart", "serving", check=True)
+    after = pids(stack)
+    assert {name for name in before if before[name] != after[name]} == {"serving"}
+
+
+def test_logs_show_the_last_lines(stack: Stack) -> None:
+    done = stack.platform("logs", "mlflow", "-n", "3", check=True)
+    assert 1 <= len(done.stdout.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("words", [("logs", "nothing"), ("restart", "nothing"), ("open", "nothing"), ("credentials", "nothing")])
+def test_an_unknown_service_is_refused_with_those_there_are(stack: Stack, words: tuple[str, ...]) -> None:
+    done = stack.platform(*words)
+    assert done.returncode == 2
+    assert "mlflow" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_secrets_are_the_owners_alone_and_in_no_log(stack: Stack) -> None:
+    file = stack.home / "secrets.env"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    secrets = [line.partition("=")[2] for line in file.read_text().splitlines() if not line.startswith("#")]
+    logs = "".join(path.read_text(errors="replace") for path in (stack.home / "logs").glob("*.log"))
+    configuration = (stack.home / "state" / "supervisord.conf").read_text()
+    assert [secret for secret in secrets if secret in logs or secret in configuration] == []
+    for spec in (stack.home / "state" / "services").iterdir():
+        assert stat.S_IMODE(spec.stat().st_mode) == 0o600, spec
+
+
+def test_no_secret_stands_on_a_command_line(stack: Stack) -> None:
+    lines = (stack.home / "secrets.env").read_text().splitlines()
+    secrets = [line.partition("=")[2].encode() for line in lines if not line.startswith("#")]
+    for pid in processes_of(stack.home):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert not any(secret in words for secret in secrets), words
+
+
+def test_two_stacks_side_by_side_and_down_leaves_nothing(stack: Stack, bare_stack: Stack) -> None:
+    before = pids(stack)
+    bare_stack.platform("up", check=True)
+    assert all(entry["healthy"] for entry in bare_stack.status().values())
+    assert len(processes_of(bare_stack.home)) > 10
+    began = time.monotonic()
+    bare_stack.platform("down", "--purge", "--yes", check=True)
+    print(f"down took {time.monotonic() - began:.1f} s")
+    assert processes_of(bare_stack.home) == []
+    assert not bare_stack.home.exists()
+    assert pids(stack) == before
+
+
+# -- refusals: nothing is touched ------------------------------------------------------------------------------------
+
+
+def nothing_made(stack: Stack) -> bool:
+    return {path.name for path in stack.home.iterdir()} <= {"envs", "platform.env", ".platform-home"}
+
+
+def test_a_port_in_use_is_refused_naming_who_holds_it(bare_stack: Stack) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", int(bare_stack.settings["MLFLOW_PORT"])))
+        holder.listen()
+        done = bare_stack.platform("up")
+    assert done.returncode == 1
+    assert re.search(rf"MLFLOW_PORT.*process {os.getpid()} ", done.stderr), done.stderr
+    assert "--set MLFLOW_PORT=" in done.stderr
+    assert nothing_made(bare_stack)
+
+
+def test_too_little_disk_or_memory_is_refused(bare_stack: Stack) -> None:
+    done = bare_stack.platform("up", "--set", "PREFLIGHT_RUN_DISK_MB=999999999", "--set", "PREFLIGHT_MEMORY_MB=999999999")
+    assert done.returncode == 1
+    assert "MB of disk are free" in done.stderr
+    assert "MB of memory are available" in done.stderr
+    assert nothing_made(bare_stack)
+    assert "999999999" not in (bare_stack.home / "platform.env").read_text()
+
+
+def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = Stack(tmp_path / "file" / "home").platform("up")
+    assert done.returncode == 1
+    assert "is a file, not a directory" in done.stderr
+    for home in ("/proc/platform", "/sys/platform"):
+        assert "no write access" in (done := Stack(Path(home)).platform("up")).stderr or done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("MLFLOW_PROT=5000", ["unknown setting", "MLFLOW_PORT", "platform.env"]),
+        ("AIRFLOW_PARALLELISM=many", ["AIRFLOW_PARALLELISM", "whole number", "platform.env"]),
+    ],
+)
+def test_a_wrong_setting_is_refused(bare_stack: Stack, line: str, words: list[str]) -> None:
+    with (bare_stack.home / "platform.env").open("a") as file:
+        file.write(line + "\n")
+    done = bare_stack.platform("up")
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr
+    assert nothing_made(bare_stack)
+
+
+def test_a_service_that_dies_is_named_with_its_log(bare_stack: Stack) -> None:
+    # PostgreSQL cannot start on data of another version
+    data = bare_stack.home / "data" / "postgres"
+    bare_stack.platform("up", check=True)
+    bare_stack.platform("down", check=True)
+    version = data / "PG_VERSION" if (data / "PG_VERSION").exists() else next(data.rglob("PG_VERSION"))
+    kept = version.read_text()
+    version.write_text("9\n")
+    done = bare_stack.platform("up")
+    assert done.returncode == 1
+    assert "error: postgres" in done.stderr
+    assert "logs/postgres.log" in done.stderr
+    assert "initialized by PostgreSQL version 9" in done.stderr
+    version.write_text(kept)
+    bare_stack.platform("up", check=True)
+
+
+def test_missing_secrets_are_not_made_anew_under_data(bare_stack: Stack) -> None:
+    (bare_stack.home / "data" / "postgres").mkdir(parents=True)
+    done = bare_stack.platform("up")
+    assert done.returncode == 1
+    assert "secrets file is gone" in done.stderr
+    (bare_stack.home / "secrets.env").touch()  # lets the fixture clear up
+
+
+def test_commands_before_the_first_up_say_so() -> None:
+    stack = new_stack()
+    for words in (("status",), ("logs", "mlflow"), ("credentials",), ("run", "flight_delay", "train")):
+        done = stack.platform(*words)
+        assert done.returncode == 1
+        assert "run `platform up`" in done.stderr
+    stack.platform("down", "--purge", "--yes", check=True)
+    assert not stack.home.exists()

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Resolves each component alone and writes its lock: exact versions, hashes, no index address. Needs .venv.
+# lock.sh [GROUP…]: only these; without any: all.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header "$@"; }
+
+components=("$@")
+[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving cli)
+for group in "${components[@]}"; do
+  echo "locking $group"
+  case $group in
+    cli)
+      compile pyproject.toml -o platform_cli/requirements.txt
+      compile --group pytest -o tests/pytest.txt
+      compile pyproject.toml --group dev -c platform_cli/requirements.txt -c tests/pytest.txt -o tests/requirements.txt
+      ;;
+    # what serves must read what was trained: the same scikit-learn, pandas and numpy
+    serving) compile --group serving -c compose/pipelines/requirements.txt -o compose/serving/requirements.txt ;;
+    *) compile --group "$group" -o "compose/$group/requirements.txt" ;;
+  esac
+done
