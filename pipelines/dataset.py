@@ -53,7 +53,9 @@ def load_snapshot(env: Environment, project: Project, uri: str) -> Snapshot:
     ]
     if missing:
         raise StepError(
-            f"the snapshot has no column {', '.join(missing)}", where=uri, do="make a new one after the declaration"
+            f"the snapshot has no column {', '.join(missing)}",
+            where=uri,
+            do="the declaration changed since it was made: train, evaluate and register again",
         )
     return Snapshot(uri=uri, digest=digest, rows=rows)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, RunTag
+from mlflow.entities import Metric, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
 from contract import DIGEST_TAG, SNAPSHOT_TAG
@@ -45,6 +45,7 @@ class Seen:
 
     project: Project
     champion: ModelVersion
+    training: Run
     reference: pd.DataFrame
     current: pd.DataFrame
     times: pd.Series
@@ -73,10 +74,12 @@ def run(env: Environment, project: Project, window: int | None = None) -> dict[s
                 predictions=len(current),
             )
         with stage("reference"):
-            reference = _reference(env, project, champion)
+            training = client.get_run(str(champion.run_id))
+            reference = _reference(env, project, champion, training)
         seen = Seen(
             project=project,
             champion=champion,
+            training=training,
             reference=reference,
             current=current.rename(columns={"probability": PREDICTION}),
             times=current["created_at"],
@@ -105,9 +108,10 @@ def _nothing(message: str, version: int | None = None, **known: int) -> dict[str
     return {"version": version, "predictions": 0, "labelled": 0, **NOTHING, "message": message, "warnings": [], **known}
 
 
-def _reference(env: Environment, project: Project, champion: ModelVersion) -> pd.DataFrame:
-    """A sample of the version's training snapshot: the features, and what the version predicts for them."""
+def _reference(env: Environment, project: Project, champion: ModelVersion, training: Run) -> pd.DataFrame:
+    """A sample of the rows that the version was fitted on: the features, and what the version predicts for them."""
     rows = load_snapshot(env, project, champion.tags[SNAPSHOT_TAG]).rows
+    rows = rows[rows[project.data.event_time] <= pd.Timestamp(training.data.params["train_to"])]
     sample = rows.sample(min(len(rows), project.monitoring.reference_rows), random_state=project.training.seed)
     x = features_of(sample, project)
     where = f"{champion.name} version {champion.version}"
@@ -154,7 +158,7 @@ def _look(env: Environment, client: MlflowClient, seen: Seen) -> tuple[Record, s
             drifted=found.drifted,
             performance=seen.performance.metrics,
             report_url=f"{env.mlflow_uri}/#/experiments/{experiment}/runs/{run_id}/artifacts",
-            figures=_figures(client, seen, found),
+            figures=_figures(seen, found),
         )
         _log(client, record, Path(directory))
         monitoring_store.write(env, record)
@@ -162,12 +166,12 @@ def _look(env: Environment, client: MlflowClient, seen: Seen) -> tuple[Record, s
     return record, monitoring_store.push(env, record)
 
 
-def _figures(client: MlflowClient, seen: Seen, found: DriftResult) -> dict[tuple[str, str], float]:
+def _figures(seen: Seen, found: DriftResult) -> dict[tuple[str, str], float]:
     """Each figure with a name of its own: by feature, and by metric now and at training."""
     figures = {("feature_drift", item.column): item.score for item in found.columns if item.score is not None}
     figures |= {("feature_missing_share", item.column): item.missing_share for item in found.columns}
     figures |= {("performance", name): value for name, value in (seen.performance.metrics or {}).items()}
-    training = client.get_run(str(seen.champion.run_id)).data.metrics
+    training = seen.training.data.metrics
     figures |= {("performance_at_training", name): training[f"test_{name}"] for name in metrics.NAMES}
     return figures
 

@@ -19,7 +19,7 @@ def predict(model: Any, x: pd.DataFrame, where: str) -> Array:
         raise StepError(
             f"the model needs the features {', '.join(missing)}, which are no longer declared",
             where=where,
-            do="declare them again, or take the alias champion from that version",
+            do="the declaration changed since it was trained: declare them again, or remove the alias champion from it",
         )
     probabilities: Array = model.predict_proba(x[columns])[:, 1]
     return probabilities
