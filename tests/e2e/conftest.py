@@ -54,7 +54,9 @@ class Stack:
     home: Path
     settings: dict[str, str] = field(default_factory=dict)
 
-    def platform(self, *words: str, check: bool = False, timeout: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
+    def platform(
+        self, *words: str, check: bool = False, timeout: float = UP_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         """Run the `platform` command on this stack."""
         environment = os.environ | {"PLATFORM_HOME": str(self.home), "COLUMNS": "200"}
         done = subprocess.run(

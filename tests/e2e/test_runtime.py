@@ -44,12 +44,20 @@ def test_status_names_every_service_and_all_are_healthy(stack: Stack) -> None:
     done = stack.platform("status", "--json")
     entries = json.loads(done.stdout)
     assert done.returncode == 0
-    assert {entry["service"] for entry in entries} >= {"postgres", "mlflow", "airflow-scheduler", "serving", "seaweedfs"}
+    assert {entry["service"] for entry in entries} >= {
+        "postgres",
+        "mlflow",
+        "airflow-scheduler",
+        "serving",
+        "seaweedfs",
+    }
     assert all(entry["healthy"] for entry in entries), entries
     assert all(set(entry) >= {"service", "state", "healthy", "url", "pid"} for entry in entries)
 
 
-@pytest.mark.parametrize("service", ["postgres", "mlflow", "airflow-api-server", "airflow-scheduler", "serving", "seaweedfs"])
+@pytest.mark.parametrize(
+    "service", ["postgres", "mlflow", "airflow-api-server", "airflow-scheduler", "serving", "seaweedfs"]
+)
 def test_a_killed_service_comes_back(stack: Stack, service: str) -> None:
     killed = pids(stack)[service]
     os.kill(killed, signal.SIGKILL)
@@ -87,7 +95,9 @@ def test_logs_show_the_last_lines(stack: Stack) -> None:
     assert 1 <= len(done.stdout.splitlines()) <= 3
 
 
-@pytest.mark.parametrize("words", [("logs", "nothing"), ("restart", "nothing"), ("open", "nothing"), ("credentials", "nothing")])
+@pytest.mark.parametrize(
+    "words", [("logs", "nothing"), ("restart", "nothing"), ("open", "nothing"), ("credentials", "nothing")]
+)
 def test_an_unknown_service_is_refused_with_those_there_are(stack: Stack, words: tuple[str, ...]) -> None:
     done = stack.platform(*words)
     assert done.returncode == 2
@@ -146,7 +156,9 @@ def test_a_port_in_use_is_refused_naming_who_holds_it(bare_stack: Stack) -> None
 
 
 def test_too_little_disk_or_memory_is_refused(bare_stack: Stack) -> None:
-    done = bare_stack.platform("up", "--set", "PREFLIGHT_RUN_DISK_MB=999999999", "--set", "PREFLIGHT_MEMORY_MB=999999999")
+    done = bare_stack.platform(
+        "up", "--set", "PREFLIGHT_RUN_DISK_MB=999999999", "--set", "PREFLIGHT_MEMORY_MB=999999999"
+    )
     assert done.returncode == 1
     assert "MB of disk are free" in done.stderr
     assert "MB of memory are available" in done.stderr

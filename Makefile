@@ -1,0 +1,55 @@
+# The doors of the project. `make demo` and `make test` work on a fresh machine; the others come along.
+SHELL := /bin/bash
+PLATFORM := .venv/bin/platform
+TEST := .venv/bin/python tools/test.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status test test-unit test-e2e lint format locks bench venv venv-dev installed
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: venv ## install, start everything, take the sample once through the loop
+	@$(PLATFORM) demo
+
+up: venv ## install what is missing and start the stack
+	@$(PLATFORM) up
+
+down: venv ## stop the stack; data stays
+	@$(PLATFORM) down
+
+status: venv ## how every service is
+	@$(PLATFORM) status
+
+test: installed ## all tests: each package in its own environment, then a real stack
+	@$(TEST) all
+
+test-unit: installed ## only the tests that need no service
+	@$(TEST) unit
+
+test-e2e: installed ## only the tests on a real stack
+	@$(TEST) e2e
+
+lint: installed ## format, lint and types
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@tools/types.sh
+
+format: venv-dev ## put the code into the house's format
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+locks: venv ## resolve every component anew and write its lock
+	@tools/lock.sh
+
+bench: installed ## measure: demo, up, down, memory, steps, ingestion
+	@.venv/bin/python -m benchmarks
+
+venv:
+	@tools/bootstrap.sh
+
+venv-dev: venv
+	@tools/bootstrap.sh --dev
+
+installed: venv-dev
+	@$(PLATFORM) install

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from platform_cli.errors import PlatformError
+from platform_cli.home import Home
+from platform_cli.stack import compose
+from platform_cli.stack.compose import load_stack
+from platform_cli.stack.model import Condition, Stack
+from platform_cli.stack.secrets import Secret, reveal
+
+COMPONENT = {
+    "x-secrets": {"WEB_PASSWORD": "password"},
+    "services": {
+        "web": {
+            "image": "web:1",
+            "env_file": ["web.env"],
+            "command": ["serve", "--port", "${MLFLOW_PORT}", 3],
+            "environment": {"PASSWORD": "${WEB_PASSWORD}", "PORT": "${MLFLOW_PORT}"},
+            "depends_on": {"init": {"condition": "service_completed_successfully"}},
+            "healthcheck": {"test": ["CMD", "true"], "interval": "500ms", "start_period": "1m30s", "retries": 2},
+            "configs": [{"source": "conf", "target": "${CONFIG_DIR}/web.conf"}],
+            "ports": ["${PUBLISH_ADDRESS}:${MLFLOW_PORT}:${MLFLOW_PORT}"],
+            "x-local": {"env": "web", "credentials": {"token": "${WEB_PASSWORD}"}},
+        },
+        "init": {"command": ["true"], "restart": "no", "x-local": {"env": "web"}},
+        "tool": {"profiles": ["tools"], "entrypoint": ["a"], "command": ["b"], "x-local": {"env": "web"}},
+    },
+    "configs": {"conf": {"content": "port=${MLFLOW_PORT} password=${WEB_PASSWORD}"}},
+}
+
+
+@pytest.fixture
+def read(tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch):
+    def load(document: dict) -> Stack:
+        directory = tmp_path / "compose" / "web"
+        directory.mkdir(parents=True)
+        (directory / "compose.yml").write_text(yaml.safe_dump(document))
+        (directory / "web.env").write_text("PORT=from the file\nOTHER=${S3_PORT}\n")
+        (tmp_path / "docker-compose.yml").write_text("include: [compose/web/compose.yml]\n")
+        monkeypatch.setattr(compose, "ROOT_FILE", tmp_path / "docker-compose.yml")
+        return load_stack(home, create_secrets=True)
+
+    return load
+
+
+def changed(path: str, value: object) -> dict:
+    """COMPONENT with one key set; the path's parts are separated by dots."""
+    document = yaml.safe_load(yaml.safe_dump(COMPONENT))
+    *parents, last = path.split(".")
+    node = document
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    return document
+
+
+def test_a_service_is_read_whole(read) -> None:
+    stack = read(COMPONENT)
+    web = stack.services["web"]
+    port = stack.settings["MLFLOW_PORT"]
+    assert web.command == ("serve", "--port", port, "3")
+    assert web.environment["PORT"] == port, "environment goes before env_file"
+    assert web.environment["OTHER"] == stack.settings["S3_PORT"]
+    assert web.environment["PASSWORD"] == stack.secrets["WEB_PASSWORD"]
+    assert web.depends_on == {"init": Condition.COMPLETED}
+    assert web.healthcheck is not None
+    assert (web.healthcheck.test, web.healthcheck.interval, web.healthcheck.patience) == (("true",), 0.5, 91.0)
+    assert web.ports == (int(port),)
+    assert isinstance(web.configs[0].content, Secret)
+    assert reveal(web.configs[0].content).startswith(f"port={port} password=")
+    assert not web.one_shot
+    assert stack.services["init"].one_shot
+    assert stack.services["tool"].command == ("a", "b")
+    assert [service.name for service in stack.running] == ["web"]
+
+
+def test_the_stack_does_not_show_its_secrets(read) -> None:
+    stack = read(COMPONENT)
+    assert stack.secrets["WEB_PASSWORD"].reveal() not in repr(stack)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("services.web.x-local", {"env": "web", "comand": ["x"]}, "unknown key comand"),
+        ("services.web.x-local", {}, "x-local.env is missing"),
+        ("services.web.depends_on", {"nothing": {"condition": "service_healthy"}}, "depends on nothing"),
+        ("services.web.command", "serve --port 1", "written as lists"),
+        ("services.web.environment", {"A": "${NOT_THERE}"}, "NOT_THERE has no value"),
+        ("services.web.configs", [{"source": "none", "target": "/x"}], "config none has no content"),
+        ("services.web.healthcheck.interval", "5 seconds", "not a duration"),
+        ("x-secrets", {"WEB_PASSWORD": "pin"}, "unknown kind 'pin'"),
+    ],
+)
+def test_a_wrong_compose_file_is_refused(read, path: str, value: object, words: str) -> None:
+    with pytest.raises(PlatformError, match=words):
+        read(changed(path, value))
+
+
+def test_the_stack_of_this_checkout_is_valid(home: Home) -> None:
+    stack = load_stack(home, create_secrets=True)
+    assert {"postgres", "mlflow", "airflow-scheduler", "serving"} <= {service.name for service in stack.running}
+    for service in stack.running:
+        assert service.healthcheck is not None, f"{service.name} has no health check"
+    published = {port for service in stack.services.values() for port in service.ports}
+    assert published <= {int(value) for key, value in stack.settings.items() if key.endswith("_PORT")}
