@@ -109,7 +109,8 @@ def training_run(client: MlflowClient, project: str, run_id: str | None) -> Run:
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
-        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+        # forbidden is what a server with authentication answers for a run that is not there
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED"}:
             raise
         raise StepError(f"there is no run {run_id}", where="MLflow", do="look in MLflow for its id") from error
     tags = run.data.tags
@@ -124,6 +125,9 @@ def training_run(client: MlflowClient, project: str, run_id: str | None) -> Run:
 
 def champion(client: MlflowClient, model: str) -> ModelVersion | None:
     """The version of `model` that has the alias champion, if there is one."""
+    # With authentication on, asking for what is not there is refused as forbidden; a search shows what there is.
+    if not client.search_registered_models(filter_string=f"name = '{model}'"):
+        return None
     try:
         return client.get_model_version_by_alias(model, ALIAS_CHAMPION)
     except MlflowException as error:
