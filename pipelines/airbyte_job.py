@@ -12,6 +12,7 @@ from pipelines.environment import Environment
 from pipelines.ledger import LandingFile
 
 CONNECTOR = "source-s3"
+CONNECTOR_MODULE = "source_s3.run"
 # JSON has no time; dbt's staging models cast these.
 _JSON_TYPES = {"timestamp": "string", "date": "string"}
 FILE_COLUMNS = (CURSOR, "_ab_source_file_url")
@@ -20,12 +21,15 @@ FILE_COLUMNS = (CURSOR, "_ab_source_file_url")
 def airbyte_job(
     env: Environment, connection: Connection, files: Sequence[LandingFile], scratch: Path
 ) -> dict[str, Any]:
-    """The job of ``airbyte_sync.py`` that reads exactly `files`. It holds secrets: it is handed over, never written."""
+    """The job of ``airbyte_runner`` that reads exactly `files`. It holds secrets: it is handed over, never written."""
     streams = [stream for stream in connection.streams if any(file.stream == stream.name for file in files)]
     target = connection.destination.configuration
     return {
         "name": connection.name,
-        "executable": str(env.envs_dir / CONNECTOR / "bin" / CONNECTOR),
+        "connector": {
+            "python": str(env.envs_dir / CONNECTOR / "bin" / "python"),
+            "module": CONNECTOR_MODULE,
+        },
         "config": source_configuration(connection, streams, files),
         "catalog": {"streams": [catalog_stream(stream) for stream in streams]},
         "streams": [stream.name for stream in streams],

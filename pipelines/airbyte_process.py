@@ -14,7 +14,7 @@ from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.progress import say
 
-RUNNER = Path(__file__).with_name("airbyte_sync.py")
+RUNNER = Path(__file__).with_name("airbyte_runner")
 PROGRESS = "PROGRESS "
 _QUIET = {"AIRBYTE_OFFLINE_MODE": "1", "DO_NOT_TRACK": "1", "NO_LIVE_PROGRESS": "1", "PYTHONWARNINGS": "ignore"}
 
@@ -22,13 +22,13 @@ _QUIET = {"AIRBYTE_OFFLINE_MODE": "1", "DO_NOT_TRACK": "1", "NO_LIVE_PROGRESS": 
 def run_airbyte(env: Environment, job: dict[str, Any], scratch: Path) -> dict[str, dict[str, int]]:
     """Run `job`; ``{stream: {"read": rows, "repeated": rows}}``. What fails inside is one StepError."""
     python = env.envs_dir / "airbyte" / "bin" / "python"
-    for needed in (python, Path(job["executable"])):
+    for needed in (python, Path(job["connector"]["python"])):
         if not needed.exists():
             raise StepError("not installed", where=str(needed), do="run `platform up`, then start again")
     # The connector's environment must not see this repository: its directory `airbyte` is not the package.
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     process = subprocess.Popen(
-        [str(python), "-P", str(RUNNER)],
+        [str(python), str(RUNNER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,24 +1,23 @@
-"""One sync by PyAirbyte, in PyAirbyte's own environment: it imports nothing else of this repository.
-
-Reads a job (JSON, made by ``pipelines.sync``) from stdin. Writes progress to stderr, each line after ``PROGRESS``, and
-one JSON object as the last line of stdout: ``{"streams": {name: {"read": rows, "repeated": rows}}}`` or
-``{"error": reason}``.
-"""
+"""Reads the streams of a job by PyAirbyte and merges them into the warehouse by COPY."""
 
 from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, NoReturn
 
-from airbyte._executors.local import PathExecutor
+from airbyte._executors.base import Executor
 from airbyte._processors.sql.postgres import PostgresSqlProcessor
 from airbyte._writers.file_writers import FileWriterBase
 from airbyte.caches import PostgresCache
+from airbyte.exceptions import AirbyteSubprocessFailedError
 from airbyte.sources.base import Source
 from airbyte_protocol.models import AirbyteCatalog
 from uuid_extensions import uuid7str
@@ -36,6 +35,45 @@ def say(text: str) -> None:
     print(f"{PROGRESS}{text}", file=sys.stderr, flush=True)
 
 
+class WarmConnector(Executor):
+    """A connector that was started beforehand, for one command."""
+
+    def __init__(self, name: str, process: subprocess.Popen[str]) -> None:
+        super().__init__(name=name)
+        self._process = process
+
+    def execute(self, args: list[str], **_options: Any) -> Iterator[str]:
+        """Hand `args` over and yield the lines that the connector writes."""
+        process = self._process
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the connector was started without pipes")
+        with suppress(BrokenPipeError):  # It died at once; its exit code is told below.
+            process.stdin.write(json.dumps(args) + "\n")
+            process.stdin.close()
+        try:
+            yield from process.stdout
+            code = process.wait()
+        finally:
+            process.kill()
+        if code:
+            raise AirbyteSubprocessFailedError(run_args=args, exit_code=code)
+
+    @property
+    def _cli(self) -> list[str]:
+        return []
+
+    def ensure_installation(self, *, auto_fix: bool = True) -> None:
+        """Nothing to ensure: it runs."""
+
+    def install(self) -> NoReturn:
+        """Not this one's work."""
+        raise NotImplementedError
+
+    def uninstall(self) -> NoReturn:
+        """Not this one's work."""
+        raise NotImplementedError
+
+
 class DeclaredSource(Source):
     """A source whose catalog is declared, which spares two starts of the connector (spec and discover)."""
 
@@ -47,8 +85,11 @@ class DeclaredSource(Source):
     def _discover(self) -> AirbyteCatalog:
         return self._declared
 
-    def _print_error_message(self, message: str) -> None:
-        self.reason = self.reason or message
+    def _peek_airbyte_message(self, message: Any, *, raise_on_error: bool = True) -> None:
+        error = message.trace.error if message.trace else None
+        if error and not self.reason:
+            self.reason = error.internal_message or error.message
+        super()._peek_airbyte_message(message, raise_on_error=raise_on_error)
 
 
 class CopyWriter(FileWriterBase):
@@ -119,11 +160,11 @@ class CopyCache(PostgresCache):
     _sql_processor_class: ClassVar[Any] = CopyProcessor
 
 
-def sync(job: dict[str, Any]) -> dict[str, Any]:
+def load(job: dict[str, Any], connector: subprocess.Popen[str]) -> dict[str, Any]:
     """Run the job; a failure is ``{"error": reason}``, in the connector's words where it gave any."""
     source = DeclaredSource(
         job["catalog"],
-        executor=PathExecutor(path=Path(job["executable"])),
+        executor=WarmConnector(job["name"], connector),
         name=job["name"],
         config=job["config"],
         streams=job["streams"],
@@ -132,7 +173,7 @@ def sync(job: dict[str, Any]) -> dict[str, Any]:
         cache = CopyCache(**job["cache"])
         source.read(cache=cache, skip_validation=True)
     except Exception as error:
-        return {"error": source.reason or _reason(error)}
+        return {"error": " ".join(source.reason.split()) or _reason(error)}
     return {"streams": {name: {"read": read[name], "repeated": repeated[name]} for name in job["streams"]}}
 
 
@@ -141,9 +182,6 @@ def _reason(error: BaseException) -> str:
     cause = getattr(error, "original_exception", None) or error.__cause__
     if isinstance(cause, BaseException):
         return _reason(cause)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines)[:500]}"
-
-
-if __name__ == "__main__":
-    print(json.dumps(sync(json.load(sys.stdin))), flush=True)
+    text = str(error).partition("-----")[0]
+    code = (getattr(error, "context", None) or {}).get("exit_code")
+    return f"{type(error).__name__}: {' '.join(text.split())[:500]}" + (f" Exit code {code}." if code else "")
