@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,15 +46,15 @@ def importance(table: pd.DataFrame, file: Path) -> None:
     _save(axes, file)
 
 
-def slice_bars(table: pd.DataFrame, overall: float, file: Path) -> None:
+def slice_points(table: pd.DataFrame, overall: float, file: Path) -> None:
     """Draw ROC AUC of the values of one slice (rows of `metrics.slices`), the largest values first."""
     shown = table.dropna(subset="roc_auc").nlargest(MOST_BARS, "rows").iloc[::-1]
     name = str(table["slice"].iloc[0])
     axes = _axes(f"ROC AUC by {name}", "ROC AUC", "", height=0.8 + 0.25 * max(len(shown), 2))
-    axes.barh([f"{row.value} ({row.rows})" for row in shown.itertuples()], shown["roc_auc"], color=BLUE)
+    axes.plot(shown["roc_auc"], [f"{row.value} ({row.rows})" for row in shown.itertuples()], "o", color=BLUE)
     axes.axvline(overall, color=ORANGE, linewidth=1.5, label=f"all {overall:.3f}")
-    axes.set_xlim(left=max(0.0, float(np.nanmin([*shown["roc_auc"], overall])) - 0.05))
-    axes.legend(loc="lower right", frameon=False)
+    axes.grid(axis="y", color=GREY, alpha=0.3)
+    axes.legend(loc="best", frameon=False)
     _save(axes, file)
 
 

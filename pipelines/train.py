@@ -149,7 +149,7 @@ def _write_report(project: Project, trained: Trained, directory: Path) -> None:
         table = metrics.slices(test.x, test.y, probability, project.evaluation.slices)
         table.to_csv(directory / "tables/slices.csv", index=False)
         for name, part in table.groupby("slice"):
-            plots.slice_bars(part, auc, directory / f"plots/slice_{name}.png")
+            plots.slice_points(part, auc, directory / f"plots/slice_{name}.png")
     (directory / "project.json").write_text(
         json.dumps(project.model_dump(mode="json", exclude={"directory"}), indent=2), encoding="utf-8"
     )

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines import __main__ as command
+from pipelines.environment import Environment
+from pipelines.errors import StepError
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def step(monkeypatch: pytest.MonkeyPatch, repo: Path, variables: dict[str, str]) -> ModuleType:
+    """Let the step `replay` be a module whose `run` the test gives."""
+    for name, value in (variables | {"PLATFORM_REPO": str(repo)}).items():
+        monkeypatch.setenv(name, value)
+    module = ModuleType("stand_in")
+    monkeypatch.setitem(sys.modules, "stand_in", module)
+    monkeypatch.setitem(command.STEPS, "replay", ("stand_in", ""))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    return module
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(command.cli, arguments)
+
+
+def test_the_result_is_the_last_line_of_stdout(step: ModuleType) -> None:
+    def run(env: Environment, project: Any, month: int, rows: int) -> dict[str, Any]:
+        print("noise of a library")
+        return {"project": project.name, "month": month, "rows": rows}
+
+    step.run = run  # type: ignore[attr-defined]
+    done = call("replay", "shop", "--month", "7")
+    assert done.exit_code == 0
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result.pop("seconds") >= 0
+    assert result == {"project": "shop", "month": 7, "rows": 3000}
+
+
+@pytest.mark.parametrize("error", [StepError("it rains", where="here", do="take an umbrella"), ValueError("odd")])
+def test_a_failure_is_one_message_and_exit_1(step: ModuleType, error: Exception) -> None:
+    def run(*_: Any, **__: Any) -> dict[str, Any]:
+        raise error
+
+    step.run = run  # type: ignore[attr-defined]
+    done = call("replay", "shop", "--month", "7")
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert ("here: it rains\n  → take an umbrella" in done.stderr) or ("ValueError: odd" in done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(step: ModuleType) -> None:
+    def run(*_: Any, **__: Any) -> dict[str, Any]:
+        raise StepError("it rains")
+
+    step.run = run  # type: ignore[attr-defined]
+    assert "Traceback" in call("replay", "shop", "--month", "7", "--debug").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bake", "shop"),
+        ("replay",),
+        ("replay", "shop"),
+        ("replay", "shop", "--month", "13"),
+        ("replay", "shop", "--month", "7", "--rows", "0"),
+        ("land", "shop", "--months", "0-3"),
+        ("land", "shop", "--months", "3-1"),
+        ("land", "shop", "--months", "june"),
+        ("train", "shop", "--month", "7"),
+    ],
+)
+def test_a_wrong_call_exits_2(arguments: tuple[str, ...]) -> None:
+    done = call(*arguments)
+    assert done.exit_code == 2
+    assert "Error" in done.stderr
+
+
+@pytest.mark.parametrize(("text", "months"), [("7", [7]), ("1-3", [1, 2, 3]), ("1,5-6", [1, 5, 6]), ("2,1,2", [1, 2])])
+def test_months(text: str, months: list[int]) -> None:
+    assert command.Months().convert(text, None, None) == months
+
+
+def test_help_does_not_import_the_steps() -> None:
+    program = (
+        "import sys, pipelines.__main__; heavy = {'pandas', 'sklearn', 'mlflow', 'evidently'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_its_environment_a_step_says_what_is_missing() -> None:
+    bare = {name: value for name, value in os.environ.items() if name in {"PATH", "PYTHONPATH", "HOME"}}
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", "train", "flight_delay"],
+        cwd=REPO,
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "not set: PLATFORM_REPO, ENVS_DIR" in done.stderr

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.environment import Environment
+from pipelines.errors import StepError
+from pipelines.warehouse import connect
+
+
+def test_variables_are_typed(env: Environment, tmp_path: Path) -> None:
+    assert env.repo == tmp_path
+    assert env.landing_bucket == "landing"
+    assert env.pushgateway_url == ""
+
+
+def test_secrets_do_not_show(env: Environment) -> None:
+    assert "hidden" not in repr(env)
+
+
+def test_every_missing_variable_is_named(variables: dict[str, str]) -> None:
+    variables["WAREHOUSE_URL"] = ""
+    del variables["SERVING_API_KEY"]
+    with pytest.raises(StepError, match="not set: WAREHOUSE_URL, SERVING_API_KEY"):
+        Environment.from_env(variables)
+
+
+def test_the_actor_is_who_started_the_step(env: Environment) -> None:
+    assert env.actor.endswith("@shell")
+    assert replace(env, declared_actor="airflow:shop__train/run1").actor == "airflow:shop__train/run1"
+
+
+def test_the_commit_tells_of_changed_files(env: Environment, tmp_path: Path) -> None:
+    assert env.commit == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    (tmp_path / "a").write_text("1")
+    for arguments in (["init", "-q"], ["add", "a"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    clean = replace(env).commit
+    assert len(clean) == 40
+    (tmp_path / "a").write_text("2")
+    assert replace(env).commit == f"{clean}-dirty"
+    assert replace(env, declared_commit="abc").commit == "abc"
+
+
+def test_a_database_that_is_down_is_told_without_its_password(env: Environment) -> None:
+    with pytest.raises(StepError) as refusal:
+        connect(env)
+    assert "PostgreSQL 127.0.0.1:9/warehouse as pipelines" in str(refusal.value)
+    assert "hidden" not in str(refusal.value)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from pipelines.errors import StepError
+from pipelines.replay import _send
+
+
+def client(answer: httpx.Response | Exception, seen: list[httpx.Request]) -> httpx.Client:
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return httpx.Client(transport=httpx.MockTransport(handle), base_url="http://serving")
+
+
+def test_records_are_sent_as_they_are() -> None:
+    seen: list[httpx.Request] = []
+    answer = httpx.Response(200, json={"version": 1, "predictions": [{}]})
+    assert _send(client(answer, seen), "shop", [{"order_id": "o1", "country": None}])["version"] == 1
+    assert seen[0].url.path == "/models/shop/predict"
+    assert json.loads(seen[0].content) == {"records": [{"order_id": "o1", "country": None}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (httpx.Response(503, text="no champion yet"), "answered 503: no champion yet"),
+        (httpx.ConnectError("refused"), "does not answer: refused"),
+    ],
+)
+def test_a_refusal_is_told_in_the_servers_words(answer: httpx.Response | Exception, told: str) -> None:
+    with pytest.raises(StepError, match=told):
+        _send(client(answer, []), "shop", [{}])
