@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def run_airbyte(env: Environment, job: dict[str, Any], scratch: Path) -> dict[st
     listener.start()
     try:
         output = _talk(process, json.dumps(job))
+        process.wait()
     finally:
         process.kill()
         process.wait()
@@ -52,14 +54,11 @@ def _talk(process: subprocess.Popen[str], job: str) -> str:
     """Hand the job over and wait for the end; what was written to stdout."""
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("PyAirbyte was started without pipes")
-    try:
-        process.stdin.write(job)
-        process.stdin.close()
-    except BrokenPipeError:
-        pass  # It died at once; its messages say why.
-    output = process.stdout.read()
-    process.wait()
-    return output
+    # Its stdin stays open: if this process is killed, it ends, and PyAirbyte takes that as the sign to stop.
+    with suppress(BrokenPipeError):  # It died at once; its messages say why.
+        process.stdin.write(f"{job}\n")
+        process.stdin.flush()
+    return process.stdout.read()
 
 
 def _listen(lines: Iterable[str], messages: list[str]) -> None:
