@@ -39,20 +39,18 @@ def demo() -> None:
         _chapter("Summer: July arrives, an application asks for predictions, and the monitor compares")
         _new_data(runtime, airflow, SUMMER)
         served = _await_served(runtime)
-        sent = _step(runtime, "replay", "--month", SUMMER)
+        _step(runtime, "replay", "--month", SUMMER)
         monitored = follow(airflow, start(airflow, f"{PROJECT}__monitor"))
         findings = airflow.result(monitored, "monitor")
-    _conclude(runtime, served, sent, findings, time.monotonic() - began)
+    _conclude(runtime, served, findings, time.monotonic() - began)
 
 
 def _new_data(runtime: LocalRuntime, airflow: Airflow, months: str) -> None:
     """Land months, ingest them, and follow the training that they start."""
     _step(runtime, "land", "--months", months)
     began = datetime.now(UTC)
-    ingested = follow(airflow, start(airflow, f"{PROJECT}__ingest"))
-    airflow.unpause(f"{PROJECT}__train")
-    if ingested.state == "success":
-        follow_next(airflow, f"{PROJECT}__train", since=began)
+    follow(airflow, start(airflow, f"{PROJECT}__ingest"))
+    follow_next(airflow, f"{PROJECT}__train", since=began)
 
 
 def _chapter(title: str) -> None:
@@ -83,7 +81,7 @@ def _await_served(runtime: LocalRuntime) -> dict[str, Any]:
     deadline = time.monotonic() + SERVED_SECONDS
     while time.monotonic() < deadline:
         for entry in server.models():
-            if entry["model"] == PROJECT and str(entry["version"]) == str(champion["version"]):
+            if entry["name"] == PROJECT and str(entry["version"]) == str(champion["version"]):
                 err.print(f"  [green]✓[/] version {entry['version']} of {PROJECT} is served", highlight=False)
                 return champion | entry
         time.sleep(0.2)
@@ -103,9 +101,7 @@ def _registry(runtime: LocalRuntime) -> MLflow:
     return MLflow(service.local.url, "admin", runtime.stack.secrets["MLFLOW_ADMIN_PASSWORD"])
 
 
-def _conclude(
-    runtime: LocalRuntime, served: dict[str, Any], sent: dict[str, Any], findings: dict[str, Any], seconds: float
-) -> None:
+def _conclude(runtime: LocalRuntime, served: dict[str, Any], findings: dict[str, Any], seconds: float) -> None:
     """The closing page: services, the version that serves with its metrics, what the monitor found, and a REST call
     with its answer."""
     out.print()
@@ -119,8 +115,14 @@ def _conclude(
     for name in ("roc_auc", "average_precision", "log_loss", "brier"):
         table.add_row(name, f"{metrics[f'train_{name}']:.4f}", f"{metrics[f'test_{name}']:.4f}")
     out.print(table)
-    out.print(f"The monitor on summer's predictions: {json.dumps(findings, indent=2)}", highlight=False)
-    record = sent["example"]
+    out.print(
+        f"\nThe monitor, on {findings['predictions']} predictions of July: {findings['message']}", highlight=False
+    )
+    if findings["performance"]:
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in findings["performance"].items())
+        out.print(f"  on the {findings['labelled']} flights that have landed: {figures}", highlight=False)
+    out.print(f"  report: {findings['report_url']}", highlight=False)
+    record = served["example"]["records"][0]
     answer = _server(runtime).predict(PROJECT, [record])
     out.print("\nA prediction, to repeat:\n")
     out.print(_curl(runtime, record), highlight=False)
