@@ -13,8 +13,8 @@ from platform_cli.home import Home, unreachable_part, user_exists
 from platform_cli.local.processes import port_holders, stack_processes
 
 OLDEST_PYTHON = (3, 11)
-# the kernel's limit for the path of a unix socket, less the terminating zero
-LONGEST_SOCKET = 107
+# the kernel's limit for the path of a unix socket (107), less what the longest one has below the home
+LONGEST_HOME = 107 - len("/data/seaweedfs/filer.sock")
 MEGABYTE = 1 << 20
 
 
@@ -56,10 +56,10 @@ def _raise(findings: list[str]) -> None:
 def _home_findings(home: Home) -> Iterator[str]:
     if sys.version_info < OLDEST_PYTHON:
         yield f"Python {sys.version.split()[0]} is too old: 3.11 or newer is needed"
-    if len(str(home.socket)) > LONGEST_SOCKET:
+    if len(str(home.root)) > LONGEST_HOME:
         yield (
             f"the path {home.root} is too long for a socket below it: choose a PLATFORM_HOME of at most "
-            f"{LONGEST_SOCKET - len('/run/supervisor.sock')} characters"
+            f"{LONGEST_HOME} characters"
         )
     near = next(parent for parent in [home.root, *home.root.parents] if parent.exists())
     if not near.is_dir():

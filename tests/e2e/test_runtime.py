@@ -13,20 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Stack, new_stack
-
-
-def processes_of(home: Path) -> list[int]:
-    """The live processes that carry the stack's mark, zombies left out."""
-    mark = f"PLATFORM_STACK={home}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
+from tests.e2e.conftest import ENVS
+from tools.scratch import Stack, new_stack
 
 
 def pids(stack: Stack) -> dict[str, int]:
@@ -77,10 +65,10 @@ def test_a_stopped_service_is_repaired_by_up(stack: Stack) -> None:
 
 def test_up_after_the_supervisor_was_killed_leaves_no_second_copy(stack: Stack) -> None:
     os.kill(int((stack.home / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
-    old = set(processes_of(stack.home))
+    old = set(stack.processes())
     stack.platform("up", check=True)
     assert all(entry["healthy"] for entry in stack.status().values())
-    assert not old & set(processes_of(stack.home))
+    assert not old & set(stack.processes())
 
 
 def test_restart_replaces_one_service_only(stack: Stack) -> None:
@@ -119,7 +107,7 @@ def test_secrets_are_the_owners_alone_and_in_no_log(stack: Stack) -> None:
 def test_no_secret_stands_on_a_command_line(stack: Stack) -> None:
     lines = (stack.home / "secrets.env").read_text().splitlines()
     secrets = [line.partition("=")[2].encode() for line in lines if not line.startswith("#")]
-    for pid in processes_of(stack.home):
+    for pid in stack.processes():
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
         assert not any(secret in words for secret in secrets), words
 
@@ -128,11 +116,11 @@ def test_two_stacks_side_by_side_and_down_leaves_nothing(stack: Stack, bare_stac
     before = pids(stack)
     bare_stack.platform("up", check=True)
     assert all(entry["healthy"] for entry in bare_stack.status().values())
-    assert len(processes_of(bare_stack.home)) > 10
+    assert len(bare_stack.processes()) > 10
     began = time.monotonic()
     bare_stack.platform("down", "--purge", "--yes", check=True)
     print(f"down took {time.monotonic() - began:.1f} s")
-    assert processes_of(bare_stack.home) == []
+    assert bare_stack.processes() == []
     assert not bare_stack.home.exists()
     assert pids(stack) == before
 
@@ -218,7 +206,7 @@ def test_missing_secrets_are_not_made_anew_under_data(bare_stack: Stack) -> None
 
 
 def test_commands_before_the_first_up_say_so() -> None:
-    stack = new_stack()
+    stack = new_stack(ENVS)
     for words in (("status",), ("logs", "mlflow"), ("credentials",), ("run", "flight_delay", "train")):
         done = stack.platform(*words)
         assert done.returncode == 1

@@ -1,0 +1,58 @@
+"""`platform up` and `down` of an installed stack, and the memory of the idle one."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.row import Row
+from tools.scratch import Stack
+
+ROUNDS = 3
+SETTLE_SECONDS = 30
+
+
+def measure(stack: Stack) -> list[Row]:
+    """Times are of the whole command. Memory is PSS, read when the stack has been idle for half a minute."""
+    first = _timed(stack, "up")
+    downs, ups = [], []
+    for _ in range(ROUNDS):
+        downs.append(_timed(stack, "down"))
+        ups.append(_timed(stack, "up"))
+    again = _timed(stack, "up")
+    time.sleep(SETTLE_SECONDS)
+    memory = memory_by_service(stack)
+    rows = [
+        Row("first up of an installed stack (databases are made)", f"{first:.1f} s"),
+        Row(f"up of an installed stack to all healthy, of {ROUNDS}", _spread(ups), "≤ 40 s"),
+        Row(f"down, of {ROUNDS}", _spread(downs), "≤ 20 s"),
+        Row("up when all is up", f"{again:.1f} s"),
+        Row("memory of the idle stack (PSS)", f"{sum(memory.values()) / 2**20:.0f} MB", "≤ 1800 MB"),
+    ]
+    return rows + [Row(f"  {name}", f"{size / 2**20:.0f} MB") for name, size in memory.most_common()]
+
+
+def memory_by_service(stack: Stack) -> Counter[str]:
+    """Proportional set size in bytes of all processes of each service."""
+    sizes: Counter[str] = Counter()
+    for pid in stack.processes():
+        try:
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        service = next(v for v in variables if v.startswith(b"PLATFORM_SERVICE=")).partition(b"=")[2].decode()
+        sizes[service] += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return sizes
+
+
+def _timed(stack: Stack, command: str) -> float:
+    began = time.monotonic()
+    stack.platform(command, check=True)
+    return time.monotonic() - began
+
+
+def _spread(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    return f"{ordered[len(ordered) // 2]:.1f} s ({ordered[0]:.1f}–{ordered[-1]:.1f})"
