@@ -79,7 +79,7 @@ def rows() -> pd.DataFrame:
             "order_id": [f"o{number}" for number in range(400)],
             "ordered_at": pd.date_range("2024-01-01", periods=400, freq="144min"),
             "is_returned": (price + random.normal(0, 15, 400) > 60).astype("int64"),
-            "country": random.choice(["de", "fr", None], 400),
+            "country": random.choice(np.array(["de", "fr", None]), 400),
             "price": price,
             "items": random.integers(1, 5, 400),
         }
