@@ -99,9 +99,7 @@ def train(project: Project) -> DAG:
             values={"SNAPSHOT": "{{ ti.xcom_pull(task_ids='snapshot')['uri'] }}"},
         )
         evaluate = step("evaluate", project.name, '--run-id "$RUN_ID"', values=run_id)
-        register = step(
-            "register", project.name, '--run-id "$RUN_ID"', values=run_id, outlets=[model_asset(project)]
-        )
+        register = step("register", project.name, '--run-id "$RUN_ID"', values=run_id, outlets=[model_asset(project)])
         snapshot >> candidate >> evaluate >> register
     return dag
 

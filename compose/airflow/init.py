@@ -25,9 +25,7 @@ def main() -> None:
             password = os.environ[f"AIRFLOW_{name.upper()}_PASSWORD"]
             user = security.find_user(username=name)
             if user is None:
-                user = security.add_user(
-                    name, name, "account", f"{name}@localhost", security.find_role(role), password
-                )
+                user = security.add_user(name, name, "account", f"{name}@localhost", security.find_role(role), password)
                 if not user:
                     sys.exit(f"Airflow refused to make the account {name}")
                 print(f"made account {name} ({role})")

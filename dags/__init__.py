@@ -1,0 +1,1 @@
+"""Task graphs made from the declarations of the projects."""
