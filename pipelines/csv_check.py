@@ -131,13 +131,15 @@ def _check_values(database: duckdb.DuckDBPyConnection, stream: Stream, _name: st
     """Values that are not of the declared type, the first of each column."""
     problems = []
     typed = {name: kind for name, kind in stream.columns.items() if kind != "string"}
-    first = _first_lines(
-        database, {name: f"NOT ({_PARSES[kind].format(_quote(name))})" for name, kind in typed.items()}
-    )
+    first = _first_lines(database, {name: _wrong(_quote(name), kind) for name, kind in typed.items()})
     for name, line in first.items():
         (value,) = database.execute(f"SELECT {_quote(name)} FROM file WHERE line = ?", [line]).fetchall()[0]  # noqa: S608
         problems.append(Problem(f"{name}: {value!r} is not of type {typed[name]}", line))
     return sorted(problems, key=lambda problem: problem.line or 0)[:SHOWN]
+
+
+def _wrong(column: str, kind: str) -> str:
+    return f"{column} IS NOT NULL AND NOT ({_PARSES[kind].format(column)})"
 
 
 def _check_required(database: duckdb.DuckDBPyConnection, stream: Stream, _name: str) -> list[Problem]:

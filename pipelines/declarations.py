@@ -69,7 +69,7 @@ def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]
         inner = _model_in(field.annotation) if field else None
         if inner is not None:
             model = inner
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
