@@ -26,10 +26,13 @@ own_apt_get() {
         -o APT::Sandbox::User= -o Acquire::Languages=none -o APT::Get::List-Cleanup=0 "$@" >>"$work/log" 2>&1
 }
 
-own_apt_get update || fail "apt-get update failed: $(grep -m1 '^[EW]:' "$work/log" || echo 'no reason given')"
+# A source that cannot be reached is a warning to apt, and the first line that says why the packages are not found.
+reason() { grep -m1 '^[EW]:' "$work/log" || echo "no reason given"; }
+
+own_apt_get update || fail "apt-get update failed: $(reason)"
 # shellcheck disable=SC2086  # the packages are words
 (cd "$work/archives" && own_apt_get download $packages) ||
-    fail "apt-get download failed: $(grep -m1 '^E:' "$work/log" || echo 'no reason given')"
+    fail "apt-get download failed: $(reason)"
 
 mkdir -p "$env_dir/root" "$env_dir/bin"
 for archive in "$work"/archives/*.deb; do
