@@ -17,7 +17,7 @@ LIMIT_SECONDS = 1800
 
 def measure() -> list[Row]:
     """Twice: with an empty package cache, then with the cache that this has filled. The default ports must be free."""
-    directory = Path(tempfile.mkdtemp(prefix="platform-demo-", dir="/var/tmp"))  # noqa: S108
+    directory = Path(tempfile.mkdtemp(prefix="platform-demo-", dir="/var/tmp"))
     directory.chmod(0o711)
     try:
         cold = _demo(directory, "cold")

@@ -116,7 +116,7 @@ class Stack:
 def new_stack(envs: Path) -> Stack:
     """A stack that is not up yet, on the environments that `platform install` has put into `envs`. Its home is a
     directory that every user reaches, as PostgreSQL needs when root starts it."""
-    home = Path(tempfile.mkdtemp(prefix="platform-", dir="/var/tmp"))  # noqa: S108
+    home = Path(tempfile.mkdtemp(prefix="platform-", dir="/var/tmp"))
     home.chmod(0o711)
     (home / "envs").symlink_to(envs)
     (home / ".platform-home").touch()

@@ -107,6 +107,7 @@ class LocalRuntime:
         if environment.whole():
             return
         progress.begin(title, "installing")
+        self._stop_users_of(name)
         try:
             install(environment, self.home.log_of(f"install-{name}"))
         except PlatformError as error:
@@ -117,6 +118,13 @@ class LocalRuntime:
             progress.end(title, "failed")
             raise
         progress.end(title, "installed")
+
+    def _stop_users_of(self, environment: str) -> None:
+        """Stop the services that run from an environment, before it is taken away under them."""
+        states = self.supervisor.states()
+        for service in self.stack.running:
+            if service.local.env == environment and service.name in states:
+                self.supervisor.stop(service.name)
 
     def _prepare_supervisor(self) -> None:
         """Have a supervisord that knows the present services. If there is none, what a killed one left is ended
