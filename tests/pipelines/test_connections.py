@@ -94,7 +94,7 @@ def test_secrets_are_filled_in_and_do_not_show(values: dict[str, str]) -> None:
         ),
         ((SOURCE, "flight_delay/flights/*.csv", "**/*.csv"), "`**` is not supported in globs"),
         ((SOURCE, "${LANDING_BUCKET}", "${NO_BUCKET}"), "configuration.bucket: the variable NO_BUCKET is not set"),
-        ((DESTINATION, "schema: raw", "schemas: raw"), "configuration.schemas: unknown key; allowed: host, port, databas"),
+        ((DESTINATION, "schema: raw", "schemas: raw"), "did you mean schema?); allowed: host, port, database"),
         ((DESTINATION, "${WAREHOUSE_PORT}", "many"), "configuration.port: Input should be a valid integer"),
     ],
 )

@@ -1,0 +1,256 @@
+"""Landing, inspection, sync and dbt on a real stack: what is read when, and what a bad file or row changes: nothing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.airline import REPO, Airline, open_airline
+from tests.e2e.conftest import Stack
+
+JANUARY, FEBRUARY, MARCH = 27004, 24951, 28834
+FLIGHTS = "flights/2013-02.csv"
+UNIQUE = "SELECT count(*), count(DISTINCT (year, month, day, carrier, flight, origin)) FROM {name}_raw.flights"
+
+
+@pytest.fixture(scope="module")
+def loaded(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airline]:
+    with open_airline(tmp_path_factory.mktemp("airline"), stack.env) as opened:
+        yield opened
+
+
+@pytest.fixture
+def airline(loaded: Airline) -> Iterator[Airline]:
+    """The shared airline; afterwards it has January again, and nothing else."""
+    yield loaded
+    for month in ("02", "03"):
+        for stream in ("flights", "weather"):
+            loaded.s3.delete_object(Bucket=loaded.bucket, Key=f"{loaded.name}/{stream}/2013-{month}.csv")
+    loaded.sql("DELETE FROM {name}_raw.flights WHERE month > 1")
+    loaded.sql("DELETE FROM {name}_raw.weather WHERE month > 1")
+    loaded.sql("DELETE FROM {name}_raw._landing_files WHERE key ~ '2013-0[23]'")
+
+
+def test_a_sync_without_a_new_file_reads_nothing(airline: Airline) -> None:
+    before = airline.tables("raw")
+    result = airline.step("ingest")
+    assert result["accepted"] == []
+    assert all(stream["read"] == 0 for stream in result["streams"].values())
+    assert result["streams"]["flights"]["total"] == JANUARY
+    # The connector's own state says the same as the ledger.
+    asked = airline.step("sync", "--check-source")
+    assert {name: counts["read"] for name, counts in asked["streams"].items()} == dict.fromkeys(asked["streams"], 0)
+    assert {name: value for name, value in airline.tables("raw").items() if "_airbyte" not in name} == {
+        name: value for name, value in before.items() if "_airbyte" not in name
+    }
+
+
+def test_a_new_month_is_read_alone(airline: Airline) -> None:
+    result = airline.load("2")
+    assert sorted(result["accepted"]) == [f"{airline.name}/flights/2013-02.csv", f"{airline.name}/weather/2013-02.csv"]
+    assert result["streams"]["flights"] == {"read": FEBRUARY, "total": JANUARY + FEBRUARY}
+    assert result["streams"]["planes"]["read"] == 0
+    assert airline.sql(UNIQUE) == [(JANUARY + FEBRUARY, JANUARY + FEBRUARY)]
+    assert airline.sql("SELECT DISTINCT month FROM {name}_raw.flights ORDER BY 1") == [(1,), (2,)]
+
+
+def test_the_same_file_again_makes_no_duplicate(airline: Airline) -> None:
+    airline.step("land", "--months", "1", "--force")
+    assert airline.step("ingest")["streams"]["flights"]["read"] == 0
+    read = airline.step("sync", "--check-source")["streams"]["flights"]
+    assert read == {"read": JANUARY, "total": JANUARY}
+    assert airline.sql(UNIQUE) == [(JANUARY, JANUARY)]
+
+
+def test_a_corrected_file_replaces_its_rows(airline: Airline) -> None:
+    content = airline.file("airlines/airlines.csv")
+    try:
+        airline.put("airlines/airlines.csv", content.replace(b"United Air Lines Inc.", b"United"))
+        assert airline.step("ingest")["streams"]["airlines"] == {"read": 16, "total": 16}
+        assert airline.sql("SELECT name FROM {name}_raw.airlines WHERE carrier = 'UA'") == [("United",)]
+    finally:
+        airline.put("airlines/airlines.csv", content)
+        airline.step("ingest")
+
+
+def test_a_row_in_two_new_files_is_taken_from_the_newer(airline: Airline) -> None:
+    planes = airline.file("planes/planes.csv")
+    newer = "planes/register.csv"
+    try:
+        airline.put("planes/planes.csv", planes.replace(b"EMBRAER", b"Embraer"))
+        airline.put(newer, planes)
+        while airline.modified(newer) <= airline.modified("planes/planes.csv"):
+            airline.put(newer, planes)
+        assert airline.step("ingest")["streams"]["planes"] == {"read": 2 * 3322, "total": 3322}
+        assert airline.sql("SELECT count(*) FROM {name}_raw.planes WHERE manufacturer = 'Embraer'") == [(0,)]
+    finally:
+        airline.s3.delete_object(Bucket=airline.bucket, Key=f"{airline.name}/{newer}")
+        airline.put("planes/planes.csv", planes)
+        airline.step("ingest")
+
+
+def _lines(content: bytes) -> list[bytes]:
+    return content.splitlines(keepends=True)
+
+
+BAD_FILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "cut in a row": (lambda good: good[:1_000_003], "4 fields instead of 19: cut off?"),
+    "cut in the last row": (lambda good: good[:-6], "line 24952: the last line has no end"),
+    "cut between rows": (lambda good: b"".join(_lines(good)[:20_000]), "6 days with fewer than 600 rows: cut off?"),
+    "column missing": (
+        lambda good: b"".join(b",".join([*line.split(b",")[:5], *line.split(b",")[6:]]) for line in _lines(good)),
+        "line 1: wrong columns (missing: dep_delay)",
+    ),
+    "column renamed": (lambda good: good.replace(b"arr_delay", b"delay", 1), "missing: arr_delay; not declared: delay"),
+    "value of another type": (
+        lambda good: good.replace(b"\n2013,2,3,", b"\n2013,2,third,", 1),
+        "day: 'third' is not of type integer",
+    ),
+    "flight repeated": (lambda good: good + _lines(good)[5], "line 24953: repeats line 6 (year 2013, month 2, day 1"),
+    "empty": (lambda _: b"", "the file is empty"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_bad_file_changes_nothing_and_is_told(airline: Airline, kind: str) -> None:
+    spoil, told = BAD_FILES[kind]
+    airline.step("land", "--months", "2")
+    airline.put(FLIGHTS, spoil(airline.file(FLIGHTS)))
+    before = airline.tables("raw", "staging", "marts")
+    message = airline.refused("ingest")
+    assert f"s3://{airline.bucket}/{airline.name}/{FLIGHTS}: " in message
+    assert told in message
+    assert "→ have the sender put a whole, correct file in its place" in message
+    assert airline.tables("raw", "staging", "marts") == before
+    # Nor does a sync by itself let it in.
+    assert "not inspected" in airline.refused("sync")
+    assert airline.tables("raw", "staging", "marts") == before
+
+
+def test_a_good_file_in_its_place_mends_it(airline: Airline) -> None:
+    airline.step("land", "--months", "2")
+    airline.put(FLIGHTS, airline.file(FLIGHTS)[:-6])
+    airline.refused("ingest")
+    assert airline.load("2")["streams"]["flights"]["total"] == JANUARY + FEBRUARY
+
+
+def test_a_wrong_password_is_told_without_it(airline: Airline) -> None:
+    url = airline.variables["WAREHOUSE_URL"]
+    password = url.split(":")[2].split("@")[0]
+    message = airline.refused("sync", WAREHOUSE_URL=url.replace(password, "not-the-password"))
+    assert "password authentication failed" in message
+    assert "not-the-password" not in message
+    message = airline.refused("inspect", AWS_SECRET_ACCESS_KEY="not-the-key")
+    assert "SignatureDoesNotMatch" in message
+    assert "not-the-key" not in message
+
+
+def test_a_mistake_in_a_declaration_is_told_before_anything_starts(airline: Airline) -> None:
+    file = "airbyte/connections/nycflights.yaml"
+    airline.declare("primary_key: [faa]", "primary_keys: [faa]", file)
+    try:
+        message = airline.refused("ingest")
+    finally:
+        airline.declare("primary_keys: [faa]", "primary_key: [faa]", file)
+    assert message.startswith(f"{file}: ")
+    assert "streams.3.primary_keys: unknown key (did you mean primary_key?); allowed: name, sync_mode" in message
+
+
+def test_a_sync_that_is_killed_can_be_started_again(airline: Airline) -> None:
+    airline.step("land", "--months", "3")
+    airline.step("inspect")
+    command = [f"{airline.variables['ENVS_DIR']}/pipelines/bin/python", "-m", "pipelines", "sync", airline.name]
+    with subprocess.Popen(command, env=airline.variables, cwd=REPO, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if "20000 rows read" in line:
+                process.send_signal(signal.SIGKILL)
+    assert airline.sql("SELECT count(*) FROM {name}_raw.flights") == [(JANUARY,)]
+    result = airline.step("sync")
+    assert result["streams"]["flights"] == {"read": MARCH, "total": JANUARY + MARCH}
+    assert airline.sql(UNIQUE) == [(JANUARY + MARCH, JANUARY + MARCH)]
+    leftovers = airline.sql("SELECT tablename FROM pg_tables WHERE schemaname = '{name}_raw' AND tablename ~ 's_.{9}$'")
+    assert [name for (name,) in leftovers if not name.startswith("_")] == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend", "told"),
+    [
+        (
+            "UPDATE {name}_raw.flights SET distance = -5 WHERE day = 1 AND flight = 1545",
+            "UPDATE {name}_raw.flights SET distance = 1400 WHERE distance = -5",
+            ["in_range_stg_flights_distance", "flight_id=2013-01-01-UA-1545-EWR-0515", "distance=-5"],
+        ),
+        (
+            "UPDATE {name}_raw.weather SET temp = null WHERE month = 1",
+            None,
+            ["mostly_known_stg_flight_features_temperature", "column_name=temperature, known=0"],
+        ),
+        (
+            "DELETE FROM {name}_raw.airlines WHERE carrier = 'UA'",
+            None,
+            ["relationships_stg_flights_carrier", "from_field=UA"],
+        ),
+    ],
+)
+def test_a_failing_test_keeps_the_mart_and_names_the_rows(
+    airline: Airline, spoil: str, mend: str | None, told: list[str]
+) -> None:
+    mart = airline.tables("marts")
+    airline.sql(spoil)
+    try:
+        message = airline.refused("transform")
+        assert "the mart was not replaced" in message
+        for text in told:
+            assert text in message
+        assert airline.tables("marts") == mart
+        failing = airline.step("failures")["failing"]
+        assert any(item["name"].startswith(told[0]) and item["rows"] for item in failing)
+    finally:
+        if mend:
+            airline.sql(mend)
+        else:
+            airline.step("land", "--months", "1", "--force")
+            airline.step("inspect")
+            airline.step("sync", "--check-source")
+    assert airline.step("transform")["tests"] > 90
+    assert airline.step("failures")["failing"] == []
+    assert airline.tables("marts") == mart
+
+
+def test_weather_of_the_hour_of_departure_is_refused_as_a_leak(airline: Airline) -> None:
+    file = f"dbt_project/models/{airline.name}/staging/stg_flight_features.sql"
+    right = "flights.departure_hour_utc - interval '1 hour' = weather.observed_at"
+    wrong = "flights.departure_hour_utc = weather.observed_at"
+    mart = airline.tables("marts")
+    airline.declare(right, wrong, file)
+    try:
+        message = airline.refused("transform")
+    finally:
+        airline.declare(wrong, right, file)
+    assert "test no_leakage" in message
+    assert "leak=weather of the hour of departure or later" in message
+    assert airline.tables("marts") == mart
+    airline.step("transform")
+
+
+def test_the_mart_has_a_row_for_each_flight_that_was_not_cancelled(airline: Airline) -> None:
+    mart, flown, late = airline.sql(
+        "SELECT (SELECT count(*) FROM {name}_marts.flight_delay_features),"
+        " (SELECT count(*) FROM {name}_raw.flights WHERE dep_time IS NOT NULL),"
+        " (SELECT count(*) FROM {name}_raw.flights WHERE arr_delay > 15)"
+    )[0]
+    assert mart == flown
+    assert airline.sql("SELECT count(*) FROM {name}_marts.flight_delay_features WHERE is_late") == [(late,)]
+    # 2013-01-01, flight UA 1545 from EWR at 05:15: the weather of 04:00, which is 09:00 UTC.
+    row = airline.sql(
+        "SELECT temperature, w.temp, weather_observed_at = w.time_hour::timestamptz, is_late"
+        " FROM {name}_marts.flight_delay_features f JOIN {name}_raw.weather w"
+        " ON w.origin = 'EWR' AND w.time_hour = '2013-01-01T09:00:00Z'"
+        " WHERE f.flight_id = '2013-01-01-UA-1545-EWR-0515'"
+    )[0]
+    assert float(row[0]) == float(row[1])
+    assert row[2:] == (True, False)
