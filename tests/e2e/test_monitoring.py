@@ -8,8 +8,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.e2e.conftest import Stack
 from tests.e2e.shop import Shop, open_shop
+from tools.scratch import Stack
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from contract import DIGEST_TAG, ENTITY_KEY_TAG, GATE_TAG, SNAPSHOT_TAG, artifact_digest
 from pipelines.environment import Environment
 from pipelines.warehouse import step_lock
-from tests.e2e.conftest import Stack
 from tests.e2e.shop import Shop, open_shop
+from tools.scratch import Stack
 
 
 @pytest.fixture
