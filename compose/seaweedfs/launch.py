@@ -1,66 +1,30 @@
 """Runs SeaweedFS with every inner port closed to callers without its own certificate.
 
-`launch.py --certificates=DIRECTORY PROGRAM [ARGUMENT…]` makes a certificate authority and one certificate (once),
-points `WEED_*` variables at them, and becomes PROGRAM. The parts of the store then speak mutual TLS with each other,
-over HTTP and gRPC alike; only the S3 port is open, and that one asks for keys.
+`launch.py --certificates=DIRECTORY PROGRAM [ARGUMENT…]` makes the certificates if they are missing, points `WEED_*`
+variables at them, and runs PROGRAM. The parts of the store then speak mutual TLS with each other, over HTTP and gRPC
+alike; only the S3 port is open, and that one asks for keys.
+
+It stays as PROGRAM's parent for the end: SeaweedFS waits 15 seconds for connections that it holds to itself, and leaves
+its sockets in /tmp when it is killed, where another user could not replace them. It is safe to kill: what it has
+acknowledged is on disk.
 """
 
 import argparse
-import datetime
-import ipaddress
+import ctypes
 import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-YEARS = datetime.timedelta(days=3650)
 GRPC_PARTS = ("MASTER", "VOLUME", "FILER", "S3", "CLIENT")
 HTTPS_PARTS = ("MASTER", "VOLUME", "FILER", "CLIENT")
-
-
-def make_certificates(directory: Path) -> None:
-    """Write ca.crt, node.crt and node.key (PEM) to `directory`; the authority's own key is not kept."""
-    now = datetime.datetime.now(datetime.UTC)
-    authority_key = ec.generate_private_key(ec.SECP256R1())
-    node_key = ec.generate_private_key(ec.SECP256R1())
-    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "seaweedfs authority")])
-
-    def builder(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(authority_name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + YEARS)
-        )
-
-    authority = (
-        builder(authority_name, authority_key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(authority_key, hashes.SHA256())
-    )
-    node = (
-        builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "seaweedfs")]), node_key)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-        .sign(authority_key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    key_bytes = node_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    files = {"ca.crt": authority.public_bytes(pem), "node.crt": node.public_bytes(pem), "node.key": key_bytes}
-    for name, content in files.items():
-        (directory / name).write_bytes(content)
+STOP_SECONDS = 2
+SOCKET_OPTION = re.compile(r"-(master|volume|filer|s3)\.port\.grpc=(\d+)")
+PR_SET_PDEATHSIG = 1
 
 
 def security_environment(directory: Path) -> dict[str, str]:
@@ -74,24 +38,74 @@ def security_environment(directory: Path) -> dict[str, str]:
     return variables
 
 
-def main() -> None:
-    """Make what is missing and become the program."""
+def sockets(program: Iterable[str]) -> list[Path]:
+    """The sockets that SeaweedFS makes, at fixed places, for the gRPC ports among its arguments."""
+    found = filter(None, map(SOCKET_OPTION.fullmatch, program))
+    return [Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in (m.groups() for m in found)]  # noqa: S108
+
+
+def remove_sockets(paths: Iterable[Path]) -> None:
+    """Remove what an earlier run has left; end with a message if it is another user's."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            sys.exit(f"{path} is left from another user's SeaweedFS: have it removed, or choose another port for it")
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however that happens."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Told(Exception):
+    """This process was told to end."""
+
+
+def told(_number: int, _frame: FrameType | None) -> None:
+    """Break off the wait for the program, once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise Told
+
+
+def run(program: list[str], environment: dict[str, str]) -> int:
+    """Run `program` until it ends or this process is told to; its exit status, 0 if told to."""
+    child = subprocess.Popen(program, env=environment, preexec_fn=die_with_parent)  # noqa: PLW1509 - one thread only
+    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGINT, told)
+    try:
+        return child.wait()
+    except Told:
+        child.terminate()
+    try:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    return 0
+
+
+def main() -> int:
+    """Make what is missing and run the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--certificates", type=Path, required=True, metavar="DIRECTORY")
     parser.add_argument("program", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     os.umask(0o077)
-    complete = options.certificates / "complete"
-    if not complete.exists():
-        options.certificates.mkdir(parents=True, exist_ok=True)
-        make_certificates(options.certificates)
-        complete.touch()
+    if not (options.certificates / "complete").exists():
+        maker = Path(__file__).with_name("certificates.py")
+        subprocess.run([sys.executable, maker, options.certificates], check=True)
     for argument in options.program:
         if argument.startswith("-dir="):
             Path(argument.removeprefix("-dir=")).mkdir(parents=True, exist_ok=True)
-    os.environ.update(security_environment(options.certificates))
-    os.execvp(options.program[0], options.program)  # noqa: S606 - becoming the program is the purpose
+    paths = sockets(options.program)
+    remove_sockets(paths)
+    try:
+        return run(options.program, {**os.environ, **security_environment(options.certificates)})
+    finally:
+        remove_sockets(paths)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
