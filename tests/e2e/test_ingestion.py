@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.e2e.airline import REPO, Airline, open_airline
-from tests.e2e.conftest import Stack
+from tools.scratch import Stack
 
 JANUARY, FEBRUARY, MARCH = 27004, 24951, 28834
 FLIGHTS = "flights/2013-02.csv"
