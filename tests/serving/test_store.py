@@ -1,6 +1,7 @@
 """Predictions reach PostgreSQL in groups, once, and after its absences."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from serving.model import ServedModel
 from serving.predictions import PredictionBatch
 from serving.store import PredictionStore
 
+WAIT_SECONDS = 20.0
 RECORD: dict[str, Any] = {"carrier": "UA", "hour": 5, "temp": None, "distance": 700}
 
 
@@ -25,7 +27,7 @@ def model(loader: Loader, registry: FakeRegistry, model_dir: Path) -> ServedMode
 
 @pytest.fixture
 def store(metrics: Metrics, postgres: FakePostgres) -> Iterator[PredictionStore]:
-    store = PredictionStore("postgresql://nowhere", metrics, capacity=10, wait_seconds=5.0)
+    store = PredictionStore("postgresql://nowhere", metrics, capacity=10, wait_seconds=WAIT_SECONDS)
     store.start()
     yield store
     postgres.down = False
@@ -77,7 +79,9 @@ def test_while_postgresql_is_away_nobody_waits_and_nothing_is_lost(
 ) -> None:
     assert written(store, batch(model)) == [True]
     postgres.down = True
+    started = time.monotonic()
     assert written(store, *[batch(model) for _ in range(4)]) == [False] * 4
+    assert time.monotonic() - started < WAIT_SECONDS / 2
     assert (count(metrics, "up"), count(metrics, "rows_queued")) == (0, 4)
     postgres.down = False
     wait_for(lambda: len(postgres.rows) == 5)
