@@ -1,0 +1,161 @@
+"""The whole loop, as `make demo` runs it: through Airflow, to a served prediction and a look at the drift."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import mlflow
+import psycopg
+import pytest
+
+from tools.scratch import REPO, Stack
+
+PROJECT = "flight_delay"
+DAGS = ("ingest", "train", "monitor")
+PARSE_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def demo(stack: Stack) -> subprocess.CompletedProcess[str]:
+    return stack.platform("demo", check=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def airflow(stack: Stack) -> Iterator[httpx.Client]:
+    account = stack.credentials("airflow-api-server")
+    with httpx.Client(base_url=account["url"], timeout=60) as client:
+        body = {"username": account["username"], "password": account["password"]}
+        client.headers["Authorization"] = f"Bearer {client.post('/auth/token', json=body).json()['access_token']}"
+        yield client
+
+
+@pytest.fixture
+def registry(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, stack.env[name])
+    return mlflow.MlflowClient(stack.env["MLFLOW_TRACKING_URI"])
+
+
+def ask(stack: Stack, record: dict[str, Any]) -> httpx.Response:
+    account = stack.credentials("serving")
+    return httpx.post(
+        f"{account['url']}/models/{PROJECT}/predict",
+        json={"records": [record]},
+        headers={"Authorization": f"Bearer {account['token']}"},
+    )
+
+
+def test_before_any_champion_the_model_server_says_so(bare_stack: Stack) -> None:
+    bare_stack.platform("up", check=True)
+    answer = ask(bare_stack, {})
+    assert answer.status_code == 503
+    assert "no champion yet" in answer.json()["error"]
+
+
+def test_the_demo_ends_with_services_metrics_and_a_prediction(demo: subprocess.CompletedProcess[str]) -> None:
+    for word in ("postgres", "mlflow", "airflow-scheduler", "healthy", "roc_auc", "The monitor, on", "prediction_id"):
+        assert word in demo.stdout, word
+    assert "Traceback" not in demo.stdout + demo.stderr
+
+
+def test_its_rest_call_can_be_repeated_from_a_shell(demo: subprocess.CompletedProcess[str], stack: Stack) -> None:
+    call = re.search(r"^curl .*?'$", demo.stdout, re.DOTALL | re.MULTILINE)
+    assert call is not None, demo.stdout
+    done = subprocess.run(
+        ["bash", "-c", call.group()],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "PLATFORM_HOME": str(stack.home)},
+    )
+    answer = json.loads(done.stdout)
+    assert answer["model"] == PROJECT
+    assert 0 <= answer["predictions"][0]["probability"] <= 1
+
+
+def test_every_dag_succeeded_and_none_failed_to_import(
+    demo: subprocess.CompletedProcess[str], airflow: httpx.Client
+) -> None:
+    assert airflow.get("/api/v2/importErrors").json()["import_errors"] == []
+    for part in DAGS:
+        runs = airflow.get(f"/api/v2/dags/{PROJECT}__{part}/dagRuns").json()["dag_runs"]
+        assert runs, part
+        assert {run["state"] for run in runs} == {"success"}, runs
+
+
+def test_training_was_started_by_the_new_data(demo: subprocess.CompletedProcess[str], airflow: httpx.Client) -> None:
+    runs = airflow.get(f"/api/v2/dags/{PROJECT}__train/dagRuns").json()["dag_runs"]
+    assert {run["run_type"] for run in runs} == {"asset_triggered"}
+
+
+def test_every_dbt_model_is_a_task_of_its_own(demo: subprocess.CompletedProcess[str], airflow: httpx.Client) -> None:
+    tasks = airflow.get(f"/api/v2/dags/{PROJECT}__ingest/tasks").json()["tasks"]
+    names = {task["task_id"] for task in tasks}
+    assert {"inspect", "sync", "dbt.stg_flights.run", "dbt.stg_flights.test", "dbt.flight_delay_features.run"} <= names
+
+
+def test_the_dags_say_what_they_are(demo: subprocess.CompletedProcess[str], airflow: httpx.Client) -> None:
+    for part in DAGS:
+        dag = airflow.get(f"/api/v2/dags/{PROJECT}__{part}/details").json()
+        assert dag["doc_md"]
+        assert {tag["name"] for tag in dag["tags"]} == {PROJECT, part}
+        assert not dag["is_paused"]
+        assert dag["last_parse_duration"] < PARSE_SECONDS
+
+
+def test_the_champion_serves_and_its_run_has_its_data(
+    demo: subprocess.CompletedProcess[str], stack: Stack, registry: mlflow.MlflowClient
+) -> None:
+    champion = registry.get_model_version_by_alias(PROJECT, "champion")
+    account = stack.credentials("serving")
+    served = httpx.get(account["url"] + "/models", headers={"Authorization": f"Bearer {account['token']}"}).json()
+    assert [(m["name"], str(m["version"])) for m in served["models"]] == [(PROJECT, str(champion.version))]
+    run = registry.get_run(champion.run_id)
+    assert run.data.metrics["test_roc_auc"] > 0.6
+    assert run.inputs.dataset_inputs[0].dataset.source.find("s3://snapshots/") >= 0
+    assert run.data.tags["platform.actor"].startswith(f"airflow:{PROJECT}__train/")
+
+
+def test_every_prediction_is_in_the_store(demo: subprocess.CompletedProcess[str], stack: Stack) -> None:
+    with psycopg.connect(stack.env["PREDICTIONS_URL"]) as connection:
+        row = connection.execute("SELECT count(*), count(DISTINCT entity_key) FROM predictions").fetchone()
+    assert row is not None
+    assert row[0] >= 3000
+    assert row[1] >= 3000
+
+
+def test_prometheus_sees_the_model_and_the_drift(demo: subprocess.CompletedProcess[str], stack: Stack) -> None:
+    account = stack.credentials("prometheus")
+    query = {"query": "sum by (job) (up)"}
+    deadline = time.monotonic() + 60
+    while True:
+        answer = httpx.get(
+            account["url"] + "/api/v1/query", params=query, auth=(account["username"], account["password"])
+        ).json()
+        up = {series["metric"]["job"]: float(series["value"][1]) for series in answer["data"]["result"]}
+        if len(up) >= 4 and all(up.values()):
+            return
+        assert time.monotonic() < deadline, up
+        time.sleep(1)
+
+
+def test_the_demo_again_finds_everything_done(
+    demo: subprocess.CompletedProcess[str], stack: Stack, registry: mlflow.MlflowClient
+) -> None:
+    before = registry.get_model_version_by_alias(PROJECT, "champion").version
+    stack.platform("demo", check=True, timeout=900)
+    assert registry.get_model_version_by_alias(PROJECT, "champion").version == before
+
+
+def test_an_unknown_project_or_step_is_refused(stack: Stack) -> None:
+    for words in (("run", "no_such_project", "train"), ("run", PROJECT, "no_such_step")):
+        done = stack.platform(*words)
+        assert done.returncode == 2 if words[-1] == "no_such_step" else done.returncode in (1, 2)
+        assert "Traceback" not in done.stderr
+        assert (REPO / "projects" / "no_such_project").exists() is False
