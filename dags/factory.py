@@ -65,7 +65,7 @@ def ingest(project: Project) -> DAG:
         "A file or a test that fails stops everything after it: training keeps the data it had. "
         "`failing_rows` then shows the rows."
     )
-    with _dag(project, "ingest", None, doc) as dag:
+    with _dag(project, "ingest", _when(project.data.schedule, None), doc) as dag:
         # A file that is wrong stays wrong: tried again it only delays the message.
         inspect = step("inspect", project.name, retries=0)
         sync = step("sync", project.name)
@@ -95,7 +95,7 @@ def train(project: Project) -> DAG:
         candidate = step(
             "train",
             project.name,
-            '--snapshot "$SNAPSHOT"',
+            '--snapshot "$SNAPSHOT" --reuse',
             values={"SNAPSHOT": "{{ ti.xcom_pull(task_ids='snapshot')['uri'] }}"},
         )
         evaluate = step("evaluate", project.name, '--run-id "$RUN_ID"', values=run_id)

@@ -126,6 +126,7 @@ _step(
     "train",
     "Train a candidate on a snapshot and log it.",
     click.option("--snapshot", help="Address of the snapshot (s3://…); a new one is made if not given."),
+    click.option("--reuse", is_flag=True, help="Take the run of the same snapshot and commit, if there is one."),
 )
 _step("evaluate", "Judge a candidate by the declared minimum and against the champion.", _run_id)
 _step("register", "Register a judged candidate; it becomes champion if it passed.", _run_id)

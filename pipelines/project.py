@@ -5,6 +5,7 @@ Light on purpose (standard library, pydantic, yaml): Airflow imports it each tim
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,6 +39,7 @@ class Data(Section):
     """Where the labelled rows come from and what their columns mean."""
 
     connections: list[str] = Field(min_length=1)
+    schedule: Cron | None = None
     dbt_select: str = Field(min_length=1)
     table: Table
     entity_key: Column
@@ -147,6 +149,14 @@ class Project(Declaration):
     def file(self) -> Path:
         """The declaration's file."""
         return self.directory / FILE_NAME
+
+    @property
+    def source_digest(self) -> str:
+        """The sha256 (64 hex characters) of the project's own files: its declaration and its code."""
+        digest = hashlib.sha256()
+        for file in sorted([self.file, *self.directory.rglob("*.py")]):
+            digest.update(f"{file.relative_to(self.directory)}\0".encode() + file.read_bytes())
+        return digest.hexdigest()
 
 
 def project_names(repo: Path) -> list[str]:

@@ -13,14 +13,16 @@ from mlflow.entities import Run, RunStatus, ViewType
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from contract import ALIAS_CHAMPION
+from contract import ALIAS_CHAMPION, SNAPSHOT_TAG
 from pipelines.environment import Environment
 from pipelines.errors import StepError
+from pipelines.project import Project
 
 PROJECT_TAG = "platform.project"
 STEP_TAG = "platform.step"
 ACTOR_TAG = "platform.actor"
 COMMIT_TAG = "platform.commit"
+SOURCE_TAG = "platform.source_digest"
 MODEL_TAG = "platform.model_id"
 ERROR_TAG = "platform.error"
 RIVAL_TAG = "platform.gate_champion"
@@ -121,6 +123,20 @@ def training_run(client: MlflowClient, project: str, run_id: str | None) -> Run:
             do="give the id that `train` printed, or leave it out for the newest",
         )
     return run
+
+
+def same_training(client: MlflowClient, project: Project, snapshot: str, commit: str) -> Run | None:
+    """The newest finished training run on this snapshot by the same code, if there is one: the same files of the
+    project, and the same commit of everything else."""
+    found = client.search_runs(
+        [experiment_id(client, project.name)],
+        f"tags.`{STEP_TAG}` = 'train' AND attributes.status = 'FINISHED' AND tags.`{SNAPSHOT_TAG}` = '{snapshot}'"
+        f" AND tags.`{COMMIT_TAG}` = '{commit}' AND tags.`{SOURCE_TAG}` = '{project.source_digest}'",
+        ViewType.ACTIVE_ONLY,
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    return found[0] if found else None
 
 
 def champion(client: MlflowClient, model: str) -> ModelVersion | None:

@@ -39,12 +39,19 @@ class Trained:
     figures: dict[str, float]
 
 
-def run(env: Environment, project: Project, snapshot: str | None = None) -> dict[str, Any]:
-    """Train on the snapshot at the address `snapshot` (made now if none is given).
+def run(env: Environment, project: Project, snapshot: str | None = None, reuse: bool = False) -> dict[str, Any]:
+    """Train on the snapshot at the address `snapshot` (made now if none is given). With `reuse`, a finished run on the
+    same snapshot by the same commit is taken instead: training is repeatable, so it would only be made again.
 
-    Returns `run_id`, `snapshot` (its address), `metrics` (``train_…``, ``test_…``, ``rows_…``).
+    Returns `run_id`, `snapshot` (its address), `metrics` (``train_…``, ``test_…``, ``rows_…``) and `reused`.
     """
     uri = snapshot or str(snapshot_step.run(env, project)["uri"])
+    if reuse:
+        with tracking.mlflow_errors(env):
+            known = tracking.same_training(tracking.connect(env), project, uri, env.commit)
+        if known is not None:
+            say(f"  nothing is new: run {known.info.run_id} was trained on this snapshot by this commit")
+            return {"run_id": known.info.run_id, "snapshot": uri, "metrics": known.data.metrics, "reused": True}
     with stage("read the snapshot"):
         data = load_snapshot(env, project, uri)
         train, test = split_by_time(data, project)
@@ -57,7 +64,7 @@ def run(env: Environment, project: Project, snapshot: str | None = None) -> dict
             trained = _fit(project, model, train, test)
             _log(run_id, project, data, trained)
     say(f"  run {run_id}: {project.evaluation.metric} {trained.figures[f'test_{project.evaluation.metric}']:.4f}")
-    return {"run_id": run_id, "snapshot": uri, "metrics": trained.figures}
+    return {"run_id": run_id, "snapshot": uri, "metrics": trained.figures, "reused": False}
 
 
 def _tags(env: Environment, project: Project, data: Snapshot) -> dict[str, str]:
@@ -66,6 +73,7 @@ def _tags(env: Environment, project: Project, data: Snapshot) -> dict[str, str]:
         tracking.STEP_TAG: "train",
         tracking.ACTOR_TAG: env.actor,
         tracking.COMMIT_TAG: env.commit,
+        tracking.SOURCE_TAG: project.source_digest,
         SNAPSHOT_TAG: data.uri,
         ENTITY_KEY_TAG: project.data.entity_key,
         "mlflow.source.git.commit": env.commit.removesuffix("-dirty"),

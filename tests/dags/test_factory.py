@@ -83,7 +83,7 @@ def test_training_passes_on_what_it_made_without_reading_it_as_shell(dags: dict[
     assert edges(dag) == {"snapshot": {"train"}, "train": {"evaluate"}, "evaluate": {"register"}, "register": set()}
     train = dag.get_task("train")
     assert train.bash_command == (
-        'exec "$ENVS_DIR/pipelines/bin/python" -m pipelines train flight_delay --snapshot "$SNAPSHOT"'
+        'exec "$ENVS_DIR/pipelines/bin/python" -m pipelines train flight_delay --snapshot "$SNAPSHOT" --reuse'
     )
     assert train.env["SNAPSHOT"] == "{{ ti.xcom_pull(task_ids='snapshot')['uri'] }}"
     assert train.env["PLATFORM_ACTOR"] == "airflow:{{ dag.dag_id }}/{{ run_id }}"
@@ -107,7 +107,9 @@ def test_new_data_starts_training_and_monitoring(dags: dict[str, Any]) -> None:
     monitor = dags["flight_delay__monitor"].timetable
     assert assets(monitor) == ["flight_delay/mart"]
     assert monitor.timetable.expression == "0 6 * * *"
-    assert not assets(dags["flight_delay__ingest"].timetable)
+    ingest = dags["flight_delay__ingest"].timetable
+    assert not assets(ingest)
+    assert ingest.expression == "0 5 * * *"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,18 @@ def test_the_same_rows_and_seed_give_the_same_metrics(shop: Shop) -> None:
     assert shop.step("snapshot")["uri"] != snapshot["uri"]
 
 
+def test_nothing_new_is_not_trained_on_again_when_told_so(shop: Shop) -> None:
+    first = shop.step("train", "--reuse")
+    again = shop.step("train", "--reuse")
+    assert (first["reused"], again["reused"]) == (False, True)
+    assert again["run_id"] == first["run_id"]
+    assert again["metrics"] == first["metrics"]
+    shop.declare("seed: 3", "seed: 4")
+    assert not shop.step("train", "--reuse")["reused"]
+    shop.sql("UPDATE {name}.orders SET price = price + 1 WHERE order_id = '1-7'")
+    assert not shop.step("train", "--reuse")["reused"]
+
+
 def test_a_run_holds_all_that_is_needed_to_judge_and_repeat_it(shop: Shop, tmp_path: Path) -> None:
     result = shop.step("train")
     run = shop.mlflow.get_run(result["run_id"])
