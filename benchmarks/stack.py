@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.row import Row
+from platform_cli.local.processes import proportional_memory
 from tools.scratch import Stack
 
 ROUNDS = 3
@@ -34,17 +35,30 @@ def measure(stack: Stack) -> list[Row]:
 
 
 def memory_by_service(stack: Stack) -> Counter[str]:
-    """Proportional set size in bytes of all processes of each service."""
+    """Proportional set size in bytes of all processes of each service, children that hide their environment (those of
+    PostgreSQL) included."""
+    parents = {int(entry.name): _parent(entry) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+    services = {pid: _service(pid) for pid in stack.processes()}
     sizes: Counter[str] = Counter()
-    for pid in stack.processes():
-        try:
-            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        service = next(v for v in variables if v.startswith(b"PLATFORM_SERVICE=")).partition(b"=")[2].decode()
-        sizes[service] += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    for pid in parents:
+        marked = pid
+        while marked and marked not in services:
+            marked = parents.get(marked, 0)
+        if marked:
+            sizes[services[marked]] += proportional_memory(pid)
     return sizes
+
+
+def _parent(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0
+
+
+def _service(pid: int) -> str:
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next(v for v in variables if v.startswith(b"PLATFORM_SERVICE=")).partition(b"=")[2].decode()
 
 
 def _timed(stack: Stack, command: str) -> float:

@@ -1,7 +1,7 @@
 """Makes the DAGs of a project from its declaration: ingest, train, monitor, linked by assets."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ def _dag(project: Project, part: str, schedule: Any, doc: str) -> DAG:
         description=f"{part} of {project.name}: {project.description}",
         doc_md=f"{project.description}\n\n{doc}\n\nMade from `projects/{project.name}/project.yaml`.",
         schedule=schedule,
-        start_date=datetime(2024, 1, 1, tzinfo=UTC),
+        # No start: a schedule begins with its next time, not with one that has passed before there was any data.
+        start_date=None,
         catchup=False,
         max_active_runs=1,
         default_args=DEFAULTS,

@@ -40,6 +40,13 @@ def run(env: Environment, project: Project, check_source: bool = False) -> dict[
             for stream in connection.streams:
                 total = _count(database, connection, stream.name)
                 streams[stream.name] = {"read": read.get(stream.name, 0), "total": total}
+    empty = [name for name, counts in streams.items() if not counts["total"]]
+    if empty:
+        raise StepError(
+            f"nothing has landed yet for {', '.join(empty)}",
+            where=f"s3://{env.landing_bucket}",
+            do=f"put files there (the sample's: `platform run {project.name} land --months 1-3`)",
+        )
     for name, counts in streams.items():
         say(f"  raw.{name}: {counts['read']} rows read, {counts['total']} in the table")
     return {"streams": streams, "seconds": round(time.perf_counter() - start, 1)}
