@@ -43,7 +43,7 @@ def bring_up(settings: list[str]) -> LocalRuntime:
         PlatformError: the machine is not ready (nothing was changed), or something did not install or start.
     """
     began = time.monotonic()
-    runtime = prepare(settings)
+    runtime = prepare(settings, to_start=True)
     with Progress(err) as progress:
         runtime.up(progress)
     if progress.changed:
@@ -55,14 +55,18 @@ def bring_up(settings: list[str]) -> LocalRuntime:
     return runtime
 
 
-def prepare(settings: list[str]) -> LocalRuntime:
-    """Check settings and machine, then make the home and its secrets. Raises what `bring_up` raises."""
+def prepare(settings: list[str], *, to_start: bool) -> LocalRuntime:
+    """Check settings and machine, then make the home and its secrets. Raises what `bring_up` raises.
+
+    Args:
+        to_start: also look for what running services need: ports, memory, the service user.
+    """
     home = find_home()
     changes = parse_changes(settings)
     checked = load_settings(home, changes)
     preflight_home(home)
     missing = sum(not environment.whole() for environment in environments(home).values())
-    preflight_machine(checked, home, missing_envs=missing)
+    preflight_machine(checked, home, missing_envs=missing, to_start=to_start)
     home.make()
     if changes:
         save_settings(home, changes)

@@ -27,23 +27,22 @@ def preflight_home(home: Home) -> None:
     _raise(list(_home_findings(home)))
 
 
-def preflight_machine(settings: Mapping[str, str], home: Home, *, missing_envs: int) -> None:
+def preflight_machine(settings: Mapping[str, str], home: Home, *, missing_envs: int, to_start: bool) -> None:
     """Whether the stack fits on the machine: disk, memory, ports, the service user. Ports and memory of the stack's
     own processes do not count against it.
 
     Args:
         missing_envs: how many environments are still to be installed; without any, little disk is needed.
+        to_start: whether services will be started; to install, only the disk matters.
 
     Raises:
         PlatformError: with every finding.
     """
-    findings = [
-        *_disk_findings(settings, home, missing_envs),
-        *_port_findings(settings, home),
-        *_user_findings(settings, home),
-    ]
-    if not stack_processes(home.root):
-        findings += _memory_findings(settings)
+    findings = list(_disk_findings(settings, home, missing_envs))
+    if to_start:
+        findings += [*_port_findings(settings, home), *_user_findings(settings, home)]
+        if not stack_processes(home.root):
+            findings += _memory_findings(settings)
     _raise(findings)
 
 

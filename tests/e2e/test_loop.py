@@ -130,19 +130,26 @@ def test_every_prediction_is_in_the_store(demo: subprocess.CompletedProcess[str]
     assert row[1] >= 3000
 
 
-def test_prometheus_sees_the_model_and_the_drift(demo: subprocess.CompletedProcess[str], stack: Stack) -> None:
+def query(stack: Stack, expression: str) -> list[dict[str, Any]]:
     account = stack.credentials("prometheus")
-    query = {"query": "sum by (job) (up)"}
+    sign_in = (account["username"], account["password"])
+    answer = httpx.get(account["url"] + "/api/v1/query", params={"query": expression}, auth=sign_in)
+    return answer.raise_for_status().json()["data"]["result"]
+
+
+def test_prometheus_sees_every_service_the_model_and_the_drift(
+    demo: subprocess.CompletedProcess[str], stack: Stack
+) -> None:
     deadline = time.monotonic() + 60
     while True:
-        answer = httpx.get(
-            account["url"] + "/api/v1/query", params=query, auth=(account["username"], account["password"])
-        ).json()
-        up = {series["metric"]["job"]: float(series["value"][1]) for series in answer["data"]["result"]}
-        if len(up) >= 4 and all(up.values()):
-            return
-        assert time.monotonic() < deadline, up
+        up = {series["metric"]["job"]: float(series["value"][1]) for series in query(stack, "sum by (job) (up)")}
+        served = query(stack, f'serving_model_info{{model="{PROJECT}"}}')
+        drift = query(stack, f'platform_monitoring_drift_share{{project="{PROJECT}"}}')
+        if len(up) >= 4 and all(up.values()) and served and drift:
+            break
+        assert time.monotonic() < deadline, (up, served, drift)
         time.sleep(1)
+    assert float(drift[0]["value"][1]) > 0.2
 
 
 def test_the_demo_again_finds_everything_done(

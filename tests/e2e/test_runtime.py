@@ -8,13 +8,14 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import ENVS
-from tools.scratch import Stack, new_stack
+from tools.scratch import PLATFORM, REPO, Stack, new_stack
 
 
 def pids(stack: Stack) -> dict[str, int]:
@@ -195,6 +196,30 @@ def test_a_service_that_dies_is_named_with_its_log(bare_stack: Stack) -> None:
     assert "initialized by PostgreSQL version 9" in done.stderr
     version.write_text(kept)
     bare_stack.platform("up", check=True)
+
+
+def test_a_service_killed_during_up_is_started_again(bare_stack: Stack) -> None:
+    words = [str(PLATFORM), "up"]
+    environment = os.environ | {"PLATFORM_HOME": str(bare_stack.home)}
+    with subprocess.Popen(words, env=environment, cwd=REPO, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 60
+        while not (found := [pid for pid in bare_stack.processes() if service_of(pid) == "mlflow"]):
+            assert time.monotonic() < deadline
+            assert running.poll() is None
+            time.sleep(0.05)
+        os.kill(found[0], signal.SIGKILL)
+        _, said = running.communicate(timeout=300)
+    assert running.returncode == 0, said
+    assert all(entry["healthy"] for entry in bare_stack.status().values())
+
+
+def service_of(pid: int) -> str:
+    """The service that a process of a stack belongs to; empty if it is gone."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return next((v.partition(b"=")[2].decode() for v in variables if v.startswith(b"PLATFORM_SERVICE=")), "")
 
 
 def test_missing_secrets_are_not_made_anew_under_data(bare_stack: Stack) -> None:

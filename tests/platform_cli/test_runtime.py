@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from platform_cli.errors import PlatformError
+from platform_cli.home import Home
+from platform_cli.local.environments import Environment
+from platform_cli.local.progress import Progress
+from platform_cli.local.runtime import LocalRuntime
+from platform_cli.stack.model import Local, Service, Stack
+
+
+def runtime(home: Home, recipe: Path, *, optional: bool) -> LocalRuntime:
+    """A runtime with one service, whose environment `recipe` makes."""
+    service = Service(
+        name="web",
+        component="web",
+        command=("true",),
+        environment={},
+        depends_on={},
+        healthcheck=None,
+        configs=(),
+        ports=(),
+        one_shot=False,
+        profiles=(),
+        stop_grace=1.0,
+        local=Local(env="web", optional=optional),
+    )
+    made = LocalRuntime(Stack({"web": service}, {}, {}), home)
+    made.environments = {"web": Environment("web", recipe, home.envs / "web")}
+    return made
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> Path:
+    recipe = tmp_path / "install.sh"
+    recipe.write_text("echo 'there is no apt-get here' >&2; exit 1\n")
+    return recipe
+
+
+def test_an_optional_service_that_cannot_be_installed_is_said_and_done_without(home: Home, failing: Path) -> None:
+    said = io.StringIO()
+    made = runtime(home, failing, optional=True)
+    with Progress(Console(file=said, width=160)) as progress:
+        made.install(progress)
+        made.up(progress)
+        (status,) = made.status()
+        made.down(progress)
+    assert "not available" in said.getvalue()
+    assert "there is no apt-get here" in said.getvalue()
+    assert (status.state, status.healthy) == ("not available", None)
+
+
+def test_any_other_service_that_cannot_be_installed_is_a_failure(home: Home, failing: Path) -> None:
+    said = io.StringIO()
+    with (
+        Progress(Console(file=said, width=160)) as progress,
+        pytest.raises(PlatformError, match="could not be installed"),
+    ):
+        runtime(home, failing, optional=False).install(progress)
