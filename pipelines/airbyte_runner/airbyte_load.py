@@ -66,12 +66,12 @@ class WarmConnector(Executor):
         """Nothing to ensure: it runs."""
 
     def install(self) -> NoReturn:
-        """Not this one's work."""
-        raise NotImplementedError
+        """Refused: `platform up` installs connectors."""
+        raise RuntimeError("connectors are installed by `platform up`")
 
     def uninstall(self) -> NoReturn:
-        """Not this one's work."""
-        raise NotImplementedError
+        """Refused: `platform up` installs connectors."""
+        raise RuntimeError("connectors are installed by `platform up`")
 
 
 class DeclaredSource(Source):
