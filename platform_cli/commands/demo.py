@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -125,17 +127,22 @@ def _conclude(runtime: LocalRuntime, served: dict[str, Any], findings: dict[str,
     record = served["example"]["records"][0]
     answer = _server(runtime).predict(PROJECT, [record])
     out.print("\nA prediction, to repeat:\n")
-    out.print(_curl(runtime, record), highlight=False)
+    out.print(_call(runtime, record), highlight=False)
     out.print(f"\n{json.dumps(answer, indent=2)}", highlight=False)
     out.print(f"\nDone in {seconds:.0f} s. Put the command on your PATH: export PATH={REPO / '.venv/bin'}:$PATH")
 
 
-def _curl(runtime: LocalRuntime, record: dict[str, Any]) -> str:
-    """A shell command that asks for a prediction; it fetches its key itself, so none is printed."""
-    url = runtime.stack.service("serving").local.url
+def _call(runtime: LocalRuntime, record: dict[str, Any]) -> str:
+    """A shell command that asks for a prediction; it fetches its key itself, so none is printed. Without curl on the
+    machine, the command's own Python sends it."""
+    url = f"{runtime.stack.service('serving').local.url}/models/{PROJECT}/predict"
     key = f"$({REPO / '.venv/bin/platform'} credentials serving --token)"
-    body = json.dumps({"records": [record]})
-    return (
-        f"curl -s {url}/models/{PROJECT}/predict -H 'Content-Type: application/json' \\\n"
-        f"  -H \"Authorization: Bearer {key}\" \\\n  -d '{body}'"
-    )
+    body = shlex.quote(json.dumps({"records": [record]}))
+    if shutil.which("curl"):
+        return (
+            f"curl -s {url} -H 'Content-Type: application/json' \\\n"
+            f'  -H "Authorization: Bearer {key}" \\\n  -d {body}'
+        )
+    send = "import sys, httpx; _, url, key, body = sys.argv; print(httpx.post(url, content=body, headers=dict("
+    send += '[("Content-Type", "application/json"), ("Authorization", "Bearer " + key)])).text)'
+    return f"{REPO / '.venv/bin/python'} -c '{send}' \\\n  {url} \"{key}\" \\\n  {body}"

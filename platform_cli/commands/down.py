@@ -10,6 +10,7 @@ from platform_cli.commands.context import open_runtime
 from platform_cli.errors import PlatformError
 from platform_cli.home import find_home
 from platform_cli.local.progress import Progress
+from platform_cli.local.runtime import stop_unordered
 from platform_cli.output import err
 
 
@@ -26,11 +27,14 @@ def down(
         return
     if purge and not yes:
         typer.confirm(f"Delete {home.root} with all models, data and secrets in it?", abort=True, err=True)
-    if home.secrets_file.exists():
+    try:
+        runtime = open_runtime()
+    except PlatformError:
+        # secrets or settings are gone or wrong: what runs can be stopped all the same, if not in order
+        stop_unordered(home)
+    else:
         with Progress(err) as progress:
-            open_runtime().down(progress)
-    elif not purge:
-        raise PlatformError("there is no stack here yet", where=str(home.root), do="run `platform up`")
+            runtime.down(progress)
     err.print("The stack is down.")
     if purge:
         home.purge()

@@ -132,16 +132,12 @@ class LocalRuntime:
         config = configuration(self.home, self.stack.running)
         running = self.supervisor.running()
         if not running:
-            self._end_leftovers()
+            end_leftovers(self.home)
         self.supervisor.config_file.write_text(config)
         if running:
             self.supervisor.reload()
         else:
             self.supervisor.start()
-
-    def _end_leftovers(self) -> None:
-        line = own_line()
-        end([p.pid for p in stack_processes(self.home.root) if p.pid not in line], grace=STOP_GRACE)
 
     # -- down -------------------------------------------------------------------------------------------------------
 
@@ -149,8 +145,7 @@ class LocalRuntime:
         """Stop every service, those first that depend on others, then supervisord; end whatever is left."""
         if self.supervisor.running():
             self._stop_in_order(progress)
-            self.supervisor.shutdown()
-        self._end_leftovers()
+        stop_unordered(self.home)
 
     def _stop_in_order(self, progress: Progress) -> None:
         states = self.supervisor.states()
@@ -211,6 +206,20 @@ class LocalRuntime:
         spec = make_spec(service, self.stack, self.home, as_root=self._as_root)
         result = health.check(service.healthcheck, spec)
         return ServiceStatus(service.name, program.state.lower(), result.ok, url, program.pid, result.detail)
+
+
+def stop_unordered(home: Home) -> None:
+    """End supervisord and every process of the stack; needs neither settings nor secrets."""
+    supervisor = Supervisor(home)
+    if supervisor.running():
+        supervisor.shutdown()
+    end_leftovers(home)
+
+
+def end_leftovers(home: Home) -> None:
+    """End the processes of the stack that no supervisor looks after."""
+    line = own_line()
+    end([process.pid for process in stack_processes(home.root) if process.pid not in line], grace=STOP_GRACE)
 
 
 def _to_begin(waiting: Collection[Node], running: Collection[Node]) -> list[Node]:

@@ -65,7 +65,7 @@ def test_the_demo_ends_with_services_metrics_and_a_prediction(demo: subprocess.C
 
 
 def test_its_rest_call_can_be_repeated_from_a_shell(demo: subprocess.CompletedProcess[str], stack: Stack) -> None:
-    call = re.search(r"^curl .*?'$", demo.stdout, re.DOTALL | re.MULTILINE)
+    call = re.search(r"^\S*(curl|python) .*?}'$", demo.stdout, re.DOTALL | re.MULTILINE)
     assert call is not None, demo.stdout
     done = subprocess.run(
         ["bash", "-c", call.group()],

@@ -227,7 +227,16 @@ def test_missing_secrets_are_not_made_anew_under_data(bare_stack: Stack) -> None
     done = bare_stack.platform("up")
     assert done.returncode == 1
     assert "secrets file is gone" in done.stderr
-    (bare_stack.home / "secrets.env").touch()  # lets the fixture clear up
+    bare_stack.platform("down", "--purge", "--yes", check=True)
+    assert not bare_stack.home.exists()
+
+
+def test_a_stack_whose_secrets_are_lost_can_still_be_stopped(bare_stack: Stack) -> None:
+    bare_stack.platform("up", check=True)
+    (bare_stack.home / "secrets.env").unlink()
+    bare_stack.platform("down", "--purge", "--yes", check=True)
+    assert bare_stack.processes() == []
+    assert not bare_stack.home.exists()
 
 
 def test_commands_before_the_first_up_say_so() -> None:
