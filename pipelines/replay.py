@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from pipelines.warehouse import connect
 
 BATCH_ROWS = 250
 TIMEOUT_SECONDS = 60.0
+LOADING_SECONDS = 30.0
 
 Record = dict[str, Any]
 
@@ -63,13 +65,22 @@ def _records(env: Environment, project: Project, month: int, rows: int) -> list[
 
 
 def _send(client: httpx.Client, model: str, records: list[Record]) -> dict[str, Any]:
-    """One request of `records`; a refusal is a StepError with the server's own words."""
-    try:
-        response = client.post(f"/models/{model}/predict", json={"records": records})
-    except httpx.HTTPError as error:
-        raise StepError(
-            f"the model server does not answer: {error}", where=str(client.base_url), do="is it up? `platform status`"
-        ) from error
+    """One request of `records`, again while the server asks to retry (a version is being loaded); a refusal is a
+    StepError with the server's own words."""
+    deadline = time.monotonic() + LOADING_SECONDS
+    while True:
+        try:
+            response = client.post(f"/models/{model}/predict", json={"records": records})
+        except httpx.HTTPError as error:
+            raise StepError(
+                f"the model server does not answer: {error}",
+                where=str(client.base_url),
+                do="is it up? `platform status`",
+            ) from error
+        pause = response.headers.get("Retry-After", "")
+        if not pause.isdecimal() or time.monotonic() > deadline:
+            break
+        time.sleep(int(pause))
     if response.is_success:
         answer: dict[str, Any] = response.json()
         return answer

@@ -60,6 +60,12 @@ def main() -> None:
         for line in rest:
             err.print(escape(line), highlight=False)
         sys.exit(error.exit_code)
+    except (OSError, ValueError, LookupError) as error:
+        if _State.debug:
+            raise
+        err.print(f"[bold red]error:[/] {escape(f'{type(error).__name__}: {error}')}", highlight=False)
+        err.print("  do:    run it again with --debug to see where (`platform --debug …`)", highlight=False)
+        sys.exit(1)
     except KeyboardInterrupt:
         err.print("interrupted; what has started keeps running (`platform status`, `platform down`)")
         sys.exit(130)

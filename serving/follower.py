@@ -52,24 +52,25 @@ class Catalog:
         if model is not None:
             return model
         if not self.complete:
-            raise _not_ready(
+            raise _soon_ready(
                 f"MLflow's registry has not been read yet, so {name!r} is not known; try again in a moment, "
                 "and if this lasts see `platform logs serving`"
             )
         if name in self.failures:
             failure = self.failures[name]
-            raise _not_ready(f"{name!r} has no version that can serve: version {failure.version}: {failure.reason}")
+            message = f"{name!r} has no version that can serve: version {failure.version}: {failure.reason}"
+            raise RequestError(503, message)
         if self.champions.get(name) is not None:
-            raise _not_ready(f"version {self.champions[name]} of {name!r} is being loaded; try again in a moment")
+            raise _soon_ready(f"version {self.champions[name]} of {name!r} is being loaded; try again in a moment")
         if name in self.champions or not self.served:
-            raise _not_ready(
-                f"{name!r} has no champion yet: train and register a version that passes its gate "
-                f"(`platform run PROJECT loop`), or set the alias {ALIAS_CHAMPION!r} on a version in MLflow"
-            )
+            message = f"{name!r} has no champion yet: train and register a version that passes its gate "
+            message += f"(`platform run PROJECT loop`), or set the alias {ALIAS_CHAMPION!r} on a version in MLflow"
+            raise RequestError(503, message)
         raise RequestError(404, f"no model {name!r}; served are: {', '.join(sorted(self.served))}")
 
 
-def _not_ready(message: str) -> RequestError:
+def _soon_ready(message: str) -> RequestError:
+    """A refusal that ends by itself: the caller is asked to try again."""
     return RequestError(503, message, headers={"Retry-After": "1"})
 
 

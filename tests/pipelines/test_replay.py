@@ -27,6 +27,16 @@ def test_records_are_sent_as_they_are() -> None:
     assert json.loads(seen[0].content) == {"records": [{"order_id": "o1", "country": None}]}
 
 
+def test_a_version_that_is_being_loaded_is_waited_for() -> None:
+    answers = [
+        httpx.Response(503, text="being loaded", headers={"Retry-After": "0"}),
+        httpx.Response(200, json={"version": 2, "predictions": [{}]}),
+    ]
+    transport = httpx.MockTransport(lambda request: answers.pop(0))
+    assert _send(httpx.Client(transport=transport, base_url="http://serving"), "shop", [{}])["version"] == 2
+    assert answers == []
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
