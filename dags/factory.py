@@ -74,7 +74,16 @@ def ingest(project: Project) -> DAG:
         ready = EmptyOperator(
             task_id="mart_is_ready", outlets=[mart_asset(project)], trigger_rule="none_failed_min_one_success"
         )
-        rows = step("failures", project.name, task_id="failing_rows", trigger_rule="one_failed", retries=0)
+        # It also runs when dbt did not, because something before it failed: then it must not show older rows.
+        rows = step(
+            "failures",
+            project.name,
+            '--since "$SINCE"',
+            values={"SINCE": "{{ dag_run.start_date.isoformat() }}"},
+            task_id="failing_rows",
+            trigger_rule="one_failed",
+            retries=0,
+        )
         inspect >> sync >> built
         # Every task of dbt counts, not the last ones only: the one that runs dbt is a leaf of its own.
         for task in built.iter_tasks():

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Any
 
 import click
@@ -56,6 +57,22 @@ class Months(click.ParamType[list[int]]):
 def _range(part: str) -> range:
     first, _, last = part.partition("-")
     return range(int(first), int(last or first) + 1)
+
+
+class Moment(click.ParamType[datetime]):
+    """A moment in ISO 8601, with its offset from UTC."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse `value`, or end as a wrong call."""
+        try:
+            found = datetime.fromisoformat(str(value))
+        except ValueError:
+            found = None
+        if found is None or found.tzinfo is None:
+            self.fail(f"{value!r} is not a moment; write it as 2013-07-01T05:00:00+00:00", param, ctx)
+        return found
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -120,7 +137,11 @@ _step(
 )
 _step("ingest", "inspect, then sync.")
 _step("transform", "Build and test the project's dbt selection.")
-_step("failures", "Print the rows that failed the tests of the last dbt run.")
+_step(
+    "failures",
+    "Print the rows that failed the tests of the last dbt run.",
+    click.option("--since", type=Moment(), help="Only of a run after this moment (ISO 8601)."),
+)
 _step("snapshot", "Freeze the labelled rows of the mart as a Parquet file.")
 _step(
     "train",

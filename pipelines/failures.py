@@ -6,6 +6,7 @@ dbt itself keeps that in the warehouse (the macro ``record_failures``), so it do
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection as Database
@@ -32,28 +33,34 @@ class FailingNode:
     relation: str | None
 
 
-def run(env: Environment, project: Project) -> dict[str, Any]:
-    """Print what failed, with up to 10 rows each; ``{"failing": [{"name", "message", "rows"}]}``."""
-    nodes = failing_nodes(env, project)
+def run(env: Environment, project: Project, since: datetime | None = None) -> dict[str, Any]:
+    """Print what failed (with `since`: at or after that moment), with up to 10 rows each.
+
+    Returns ``{"failing": [{"name", "message", "rows"}]}``.
+    """
+    nodes = failing_nodes(env, project, since)
     with connect(env) as database:
         found = [(node, _rows(database, node)) for node in nodes]
     for node, rows in found:
         say("\n".join(describe(node, rows)))
     if not found:
-        say(f"  no test of {project.name} failed when it last ran")
+        say(
+            f"  no test of {project.name} failed "
+            + (f"since {since:%Y-%m-%d %H:%M:%S}" if since else "when it last ran")
+        )
     return {"failing": [{"name": node.name, "message": node.message, "rows": rows} for node, rows in found]}
 
 
-def failing_nodes(env: Environment, project: Project) -> list[FailingNode]:
-    """What of the models and tests of `project` failed when it was last run."""
+def failing_nodes(env: Environment, project: Project, since: datetime | None = None) -> list[FailingNode]:
+    """What of the models and tests of `project` failed when it was last run, if that was not before `since`."""
     with connect(env) as database:
         exists = database.execute("SELECT to_regclass('dbt_failures.failing_nodes')").fetchone()
         if not exists or exists[0] is None:
             return []
         rows = database.execute(
             "SELECT name, resource_type, file, message, relation FROM dbt_failures.failing_nodes"
-            " WHERE project = %s ORDER BY resource_type, name",
-            (project.name,),
+            " WHERE project = %s AND failed_at >= coalesce(%s::timestamptz, '-infinity') ORDER BY resource_type, name",
+            (project.name, since),
         )
         return [FailingNode(*row) for row in rows]
 

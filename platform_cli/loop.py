@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from platform_cli.clients.airflow import Airflow, DagRun
+from platform_cli.clients.airflow import Airflow, DagRun, TaskState
 from platform_cli.errors import PlatformError
 from platform_cli.output import err
 from platform_cli.stack.model import Stack
@@ -13,6 +13,11 @@ from platform_cli.stack.model import Stack
 PARSE_SECONDS = 90
 NEXT_SECONDS = 60
 LOG_LINES = 25
+LOG_WIDTH = 500
+# the tasks of dbt, and the one that prints the rows which failed its tests
+DBT_TASKS, REPORT_TASK = "dbt.", "failing_rows"
+# what Airflow's BashOperator writes before and after the output of its command
+STEP_BEGINS, STEP_ENDS = "Output:", "Command exited with return code"
 
 
 def open_airflow(stack: Stack) -> Airflow:
@@ -39,21 +44,40 @@ def follow(airflow: Airflow, run: DagRun) -> DagRun:
         PlatformError: a task failed; with the end of its log.
     """
     err.print(f"[bold]{run.dag_id}[/]", highlight=False)
-    failed = None
+    tasks = []
     for task in airflow.follow(run):
+        tasks.append(task)
         mark = {"success": "[green]✓[/]", "skipped": "[dim]-[/]"}.get(task.state, "[red]✗[/]")
         err.print(f"  {mark} {task.task_id:<45} {task.state:<10} {task.seconds:6.1f} s", highlight=False)
-        if task.state == "failed" and failed is None:
-            failed = task
     ended = airflow.run(run)
     if ended.state != "success":
-        raise PlatformError(
-            f"{run.dag_id} failed" + (f" in the task {failed.task_id}" if failed else ""),
-            where=f"Airflow, run {run.run_id}",
-            do="mend the cause in the log above, then run it again",
-            detail=airflow.log_tail(run, failed, lines=LOG_LINES) if failed else "",
-        )
+        raise _failure(airflow, run, tasks)
     return ended
+
+
+def _failure(airflow: Airflow, run: DagRun, tasks: list[TaskState]) -> PlatformError:
+    """What to say of a run that failed: the first task that did, with its log; or, where a task has reported the rows
+    that failed, that report, which is what a person needs of dbt's hundreds of lines."""
+    failed = next((task for task in tasks if task.state == "failed"), None)
+    by_dbt = failed is not None and failed.task_id.startswith(DBT_TASKS)
+    report = next((task for task in tasks if task.task_id == REPORT_TASK and task.state == "success"), None)
+    shown = report if by_dbt and report else failed
+    lines = airflow.log_of(run, shown) if shown else []
+    return PlatformError(
+        f"{run.dag_id} failed" + (f" in the task {failed.task_id}" if failed else ""),
+        where=f"Airflow, run {run.run_id}",
+        do="mend the cause that is shown above, then run it again",
+        detail="\n".join(line[:LOG_WIDTH] for line in said_by_step(lines)[-LOG_LINES:]),
+    )
+
+
+def said_by_step(lines: list[str]) -> list[str]:
+    """What the step itself wrote, out of the log of its task; all of the log if the step wrote nothing."""
+    begin = next((i for i, line in enumerate(lines) if line.strip() == STEP_BEGINS), None)
+    if begin is None:
+        return lines
+    end = next((i for i, line in enumerate(lines) if line.startswith(STEP_ENDS)), len(lines))
+    return [line for line in lines[begin + 1 : end] if not line.startswith("{")]
 
 
 def follow_next(airflow: Airflow, dag_id: str, *, since: datetime) -> DagRun:

@@ -136,12 +136,12 @@ class Airflow:
         """What a task returned (its XCom)."""
         return self._send("GET", f"{_path(run)}/taskInstances/{task_id}/xcomEntries/return_value")["value"]
 
-    def log_tail(self, run: DagRun, task: TaskState, *, lines: int) -> str:
-        """The last lines of a task's log."""
+    def log_of(self, run: DagRun, task: TaskState) -> list[str]:
+        """The lines of a task's log."""
         path = f"{_path(run)}/taskInstances/{task.task_id}/logs/{max(task.attempt, 1)}"
         content = self._send("GET", path, params={"full_content": True}).get("content", [])
         texts = [entry["event"] if isinstance(entry, dict) else str(entry) for entry in content]
-        return "\n".join(texts[-lines:])
+        return "\n".join(texts).splitlines()
 
     def _send(self, method: str, path: str, **options: Any) -> Any:
         try:

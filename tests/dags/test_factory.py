@@ -71,6 +71,8 @@ def test_every_dbt_task_gates_the_mart_and_reports_its_rows(dags: dict[str, Any]
     assert ready.upstream_task_ids == rows.upstream_task_ids == of_dbt
     assert ready.trigger_rule == "none_failed_min_one_success"
     assert rows.trigger_rule == "one_failed"
+    assert rows.bash_command.endswith('failures flight_delay --since "$SINCE"')
+    assert rows.env["SINCE"] == "{{ dag_run.start_date.isoformat() }}"
     assert [asset.name for asset in ready.outlets] == ["flight_delay/mart"]
     # The file or the rows are wrong: another try would only delay the message.
     assert dag.get_task("inspect").retries == 0

@@ -208,6 +208,7 @@ def test_a_failing_test_keeps_the_mart_and_names_the_rows(
             assert text in message
         assert airline.tables("marts") == mart
         failing = airline.step("failures")["failing"]
+        assert airline.step("failures", "--since", "2999-01-01T00:00:00+00:00")["failing"] == []
         assert any(item["name"].startswith(told[0]) and item["rows"] for item in failing)
     finally:
         if mend:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import httpx
 import mlflow
 import psycopg
@@ -166,3 +167,70 @@ def test_an_unknown_project_or_step_is_refused(stack: Stack) -> None:
         assert done.returncode == 2 if words[-1] == "no_such_step" else done.returncode in (1, 2)
         assert "Traceback" not in done.stderr
         assert (REPO / "projects" / "no_such_project").exists() is False
+
+
+def train_runs(airflow: httpx.Client) -> int:
+    return int(airflow.get(f"/api/v2/dags/{PROJECT}__train/dagRuns").json()["total_entries"])
+
+
+def mart_digest(stack: Stack) -> str:
+    with psycopg.connect(stack.env["WAREHOUSE_URL"]) as connection:
+        query = "SELECT md5(string_agg(md5(row::text), '' ORDER BY flight_id)) FROM marts.flight_delay_features AS row"
+        found = connection.execute(query).fetchone()
+    assert found is not None
+    return str(found[0])
+
+
+@pytest.fixture
+def broken_row(stack: Stack) -> Iterator[None]:
+    """One flight of a negative distance in the raw table."""
+    first = "ctid = (SELECT min(ctid) FROM raw.flights)"
+    with psycopg.connect(stack.env["WAREHOUSE_URL"], autocommit=True) as connection:
+        row = connection.execute(f"SELECT distance FROM raw.flights WHERE {first}").fetchone()  # noqa: S608
+        assert row is not None
+        connection.execute(f"UPDATE raw.flights SET distance = -5 WHERE {first}")  # noqa: S608
+        yield
+        connection.execute("UPDATE raw.flights SET distance = %s WHERE distance = -5", row)
+
+
+def test_a_dbt_test_that_fails_stops_the_loop_before_training_and_shows_the_row(
+    demo: subprocess.CompletedProcess[str], stack: Stack, airflow: httpx.Client, broken_row: None
+) -> None:
+    before = train_runs(airflow), mart_digest(stack)
+    done = stack.platform("run", PROJECT, "loop")
+    assert done.returncode == 1
+    assert "in_range_stg_flights_distance" in done.stderr
+    assert "distance=-5" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) < 60
+    assert (train_runs(airflow), mart_digest(stack)) == before
+
+
+@pytest.fixture
+def cut_file(stack: Stack) -> Iterator[str]:
+    """A month that was cut off in the middle of a row, in the landing bucket."""
+    env = stack.env
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=env["S3_ENDPOINT_URL"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+        region_name=env["AWS_DEFAULT_REGION"],
+    )
+    bucket, key = env["LANDING_BUCKET"], f"{PROJECT}/flights/2013-08.csv"
+    whole = s3.get_object(Bucket=bucket, Key=f"{PROJECT}/flights/2013-07.csv")["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=whole[: len(whole) // 2 - 7])
+    yield key
+    s3.delete_object(Bucket=bucket, Key=key)
+
+
+def test_a_file_that_was_cut_off_fails_the_run_with_the_reason(
+    demo: subprocess.CompletedProcess[str], stack: Stack, airflow: httpx.Client, cut_file: str
+) -> None:
+    before = train_runs(airflow), mart_digest(stack)
+    done = stack.platform("run", PROJECT, "loop")
+    assert done.returncode == 1
+    assert cut_file in done.stderr
+    assert "failed in the task inspect" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (train_runs(airflow), mart_digest(stack)) == before

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -114,3 +115,10 @@ def test_without_its_environment_a_step_says_what_is_missing() -> None:
     )
     assert done.returncode == 1
     assert "not set: PLATFORM_REPO, ENVS_DIR" in done.stderr
+
+
+def test_a_moment_needs_its_offset() -> None:
+    assert command.Moment().convert("2013-07-01T05:00:00+00:00", None, None).isoformat() == "2013-07-01T05:00:00+00:00"
+    for wrong in ("yesterday", "2013-07-01T05:00:00"):
+        with pytest.raises(click.BadParameter, match="is not a moment"):
+            command.Moment().convert(wrong, None, None)
