@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pwd
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +78,24 @@ class Home:
         ):
             directory.mkdir(mode=mode, exist_ok=True)
         (self.root / MARK).touch()
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Let no other command change this stack meanwhile. The lock goes when the process does, however it ends.
+
+        Raises:
+            PlatformError: another command holds it.
+        """
+        with (self.root / MARK).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PlatformError(
+                    "another `platform` command is starting or stopping this stack",
+                    where=str(self.root),
+                    do="wait for it to end, then try again",
+                ) from None
+            yield
 
     def purge(self) -> None:
         """Remove the whole directory, if it is one that `make` made.

@@ -33,7 +33,7 @@ def down(
         # secrets or settings are gone or wrong: what runs can be stopped all the same, if not in order
         stop_unordered(home)
     else:
-        with Progress(err) as progress:
+        with home.exclusively(), Progress(err) as progress:
             runtime.down(progress)
     err.print("The stack is down.")
     if purge:

@@ -10,6 +10,6 @@ from platform_cli.output import err
 def install() -> None:
     """Install the components' environments and start nothing. `up` does this too; this is for preparing a machine."""
     runtime = prepare([], to_start=False)
-    with Progress(err) as progress:
+    with runtime.home.exclusively(), Progress(err) as progress:
         runtime.install(progress)
     err.print("Everything is installed." if progress.changed else "Everything is installed already.")

@@ -14,5 +14,6 @@ from platform_cli.output import err
 def restart(service: Annotated[str, typer.Argument(help="The service, as `platform status` names it.")]) -> None:
     """Stop one service, start it and wait until it is healthy. The others run on."""
     runtime = open_running()
-    with Progress(err) as progress:
-        runtime.restart(runtime.stack.service(service), progress)
+    named = runtime.stack.service(service)
+    with runtime.home.exclusively(), Progress(err) as progress:
+        runtime.restart(named, progress)

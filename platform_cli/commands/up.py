@@ -44,7 +44,7 @@ def bring_up(settings: list[str]) -> LocalRuntime:
     """
     began = time.monotonic()
     runtime = prepare(settings, to_start=True)
-    with Progress(err) as progress:
+    with runtime.home.exclusively(), Progress(err) as progress:
         runtime.up(progress)
     if progress.changed:
         err.print(
