@@ -212,6 +212,7 @@ def stop_unordered(home: Home) -> None:
     """End supervisord and every process of the stack; needs neither settings nor secrets."""
     supervisor = Supervisor(home)
     if supervisor.running():
+        supervisor.stop_all()
         supervisor.shutdown()
     end_leftovers(home)
 

@@ -24,7 +24,8 @@ SUPERVISOR = "supervisord"
 # the states in which supervisord has given up or was told to stop
 DOWN = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN", "ABSENT"})
 
-_NOT_RUNNING, _BAD_NAME, _ALREADY_STARTED, _ALREADY_ADDED = 70, 10, 60, 90
+# fault codes of its XML-RPC interface (supervisor.xmlrpc.Faults)
+_SHUTTING_DOWN, _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING, _ALREADY_ADDED = 6, 10, 60, 70, 90
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ class Supervisor:
         return self._home.state / "supervisord.conf"
 
     def running(self) -> bool:
-        """Whether supervisord answers on its socket."""
+        """Whether supervisord answers on its socket; it does until the end of its shutdown."""
         try:
-            self._call("getState")
+            self._call("getState", tolerate=(_SHUTTING_DOWN,))
         except (OSError, http.client.HTTPException):
             return False
         return True
@@ -146,9 +147,13 @@ class Supervisor:
         """Stop a program and wait until it is gone."""
         self._call("stopProcess", name, True, tolerate=(_NOT_RUNNING, _BAD_NAME))
 
+    def stop_all(self) -> None:
+        """Stop all programs side by side and wait until they are gone."""
+        self._call("stopAllProcesses", True, tolerate=(_SHUTTING_DOWN,))
+
     def shutdown(self) -> None:
         """End supervisord itself and wait until its socket is dead."""
-        self._call("shutdown")
+        self._call("shutdown", tolerate=(_SHUTTING_DOWN,))
         deadline = time.monotonic() + 10
         while self.running() and time.monotonic() < deadline:
             time.sleep(0.05)
