@@ -63,8 +63,8 @@ def prepare(settings: list[str], *, to_start: bool) -> LocalRuntime:
     """
     home = find_home()
     changes = parse_changes(settings)
-    checked = load_settings(home, changes)
     preflight_home(home)
+    checked = load_settings(home, changes)
     missing = sum(not environment.whole() for environment in environments(home).values())
     preflight_machine(checked, home, missing_envs=missing, to_start=to_start)
     home.make()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -60,17 +61,25 @@ def _home_findings(home: Home) -> Iterator[str]:
             f"the path {home.root} is too long for a socket below it: choose a PLATFORM_HOME of at most "
             f"{LONGEST_HOME} characters"
         )
-    near = next(parent for parent in [home.root, *home.root.parents] if parent.exists())
+    near = _nearest(home.root)
     if not near.is_dir():
         yield f"{near} is a file, not a directory: choose another PLATFORM_HOME"
-    elif not os.access(near, os.W_OK | os.X_OK):
-        yield f"no write access to {near}: change its owner, or set PLATFORM_HOME to a directory of yours"
+    else:
+        try:
+            # asked by doing it: root is told that it may write even where the file system lets nobody
+            with tempfile.TemporaryFile(dir=near):
+                pass
+        except OSError as error:
+            yield (
+                f"no write access to {near} ({error.strerror}): change its owner, or set PLATFORM_HOME to a directory "
+                "of yours"
+            )
 
 
 def _disk_findings(settings: Mapping[str, str], home: Home, missing_envs: int) -> Iterator[str]:
     key = "PREFLIGHT_INSTALL_DISK_MB" if missing_envs else "PREFLIGHT_RUN_DISK_MB"
     needed = int(settings[key])
-    near = next(parent for parent in [home.root, *home.root.parents] if parent.exists())
+    near = _nearest(home.root)
     free = shutil.disk_usage(near).free // MEGABYTE
     if free < needed:
         yield f"{free} MB of disk are free at {near}, {needed} MB are needed ({key}): free some, or move PLATFORM_HOME"
@@ -103,3 +112,8 @@ def _user_findings(settings: Mapping[str, str], home: Home) -> Iterator[str]:
     closed = unreachable_part(home.root)
     if closed is not None:
         yield f"{user} (SERVICE_USER) cannot pass through {closed}: set PLATFORM_HOME to a directory that others reach"
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or its nearest parent that exists and may be looked at."""
+    return next(parent for parent in [path, *path.parents] if os.access(parent, os.F_OK))

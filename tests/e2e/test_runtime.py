@@ -160,8 +160,9 @@ def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     done = Stack(tmp_path / "file" / "home").platform("up")
     assert done.returncode == 1
     assert "is a file, not a directory" in done.stderr
-    for home in ("/proc/platform", "/sys/platform"):
-        assert "no write access" in (done := Stack(Path(home)).platform("up")).stderr or done.returncode == 1
+    done = Stack(Path("/proc/platform")).platform("up")
+    assert done.returncode == 1
+    assert "no write access to /proc" in done.stderr
 
 
 @pytest.mark.parametrize(
