@@ -19,10 +19,7 @@ GATE_TAG = "platform.gate"
 """`passed`, or `refused: <reason>`."""
 
 ALIAS_CHAMPION = "champion"
-ALIAS_CANARY = "canary"
-ALIAS_SHADOW = "shadow"
-ALIASES = (ALIAS_CHAMPION, ALIAS_CANARY, ALIAS_SHADOW)
-"""Aliases of a registered model that are deployments."""
+"""The alias of a registered model whose version is served."""
 
 _ADDED_AFTER_LOGGING = frozenset({"registered_model_meta"})
 _CHUNK_BYTES = 1 << 20

@@ -20,7 +20,7 @@ def models(repo: Path, select: str, dag: DAG) -> DbtTaskGroup:
     """
     manifest = Path(os.environ["STEP_STATE_DIR"]) / "dbt" / "manifest.json"
     if not manifest.is_file():
-        raise StepError("dbt's manifest is missing", where=str(manifest), do="run `platform restart dbt-manifest`")
+        raise StepError("dbt's manifest is missing", where=str(manifest), do="run `platform up`, which makes it")
     return DbtTaskGroup(
         group_id=GROUP_ID,
         dag=dag,

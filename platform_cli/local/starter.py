@@ -141,7 +141,8 @@ class Starter:
 
     def _run_once(self, service: Service, spec: Spec, mark: str) -> None:
         file = self._mark_file(service)
-        if _read(file) == mark and not self._prepares_a_new_process(service):
+        made = all(output.exists() for output in service.local.outputs)
+        if _read(file) == mark and made and not self._prepares_a_new_process(service):
             return
         self._progress.begin(service.name, "running")
         file.unlink(missing_ok=True)

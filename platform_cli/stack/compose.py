@@ -151,6 +151,7 @@ class _Reader:
             unprivileged=bool(tree.get("unprivileged", False)),
             data=tuple(Path(reveal(entry)) for entry in tree.get("data", [])),
             inputs=tuple(tree.get("inputs", [])),
+            outputs=tuple(Path(reveal(entry)) for entry in tree.get("outputs", [])),
             optional=bool(tree.get("optional", False)),
             environment=environment,
             url=tree.get("url", ""),

@@ -52,6 +52,7 @@ class Local:
     unprivileged: bool = False
     data: tuple[Path, ...] = ()
     inputs: tuple[str, ...] = ()
+    outputs: tuple[Path, ...] = ()
     optional: bool = False
     environment: Mapping[str, Text] = field(default_factory=dict)
     url: str = ""

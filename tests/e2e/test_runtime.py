@@ -72,6 +72,15 @@ def test_up_after_the_supervisor_was_killed_leaves_no_second_copy(stack: Stack) 
     assert not old & set(stack.processes())
 
 
+def test_what_a_finished_step_made_is_made_again_when_it_is_gone(stack: Stack) -> None:
+    before = pids(stack)
+    manifest = stack.home / "steps" / "dbt" / "manifest.json"
+    manifest.unlink()
+    stack.platform("up", check=True)
+    assert manifest.exists()
+    assert pids(stack) == before
+
+
 def test_restart_replaces_one_service_only(stack: Stack) -> None:
     before = pids(stack)
     stack.platform("restart", "serving", check=True)
