@@ -25,14 +25,27 @@ def plan_up(stack: Stack, environments: Collection[str]) -> TopologicalSorter[No
     Raises:
         PlatformError: services depend on each other in a circle, or one names an environment that is not there.
     """
-    graph: dict[Node, set[Node]] = {Node("env", name): set() for name in environments}
+    graph = _services(stack)
     for service in stack.started:
         if service.local.env not in environments:
             raise PlatformError(f"{service.name} names the environment {service.local.env}, which no component has")
-        graph[Node("service", service.name)] = {
-            Node("env", service.local.env),
-            *(Node("service", name) for name in service.depends_on),
-        }
+        graph[Node("service", service.name)].add(Node("env", service.local.env))
+    return _prepared(graph | {Node("env", name): set() for name in environments})
+
+
+def plan_services(stack: Stack) -> TopologicalSorter[Node]:
+    """The graph of the services alone, for environments that are installed."""
+    return _prepared(_services(stack))
+
+
+def _services(stack: Stack) -> dict[Node, set[Node]]:
+    return {
+        Node("service", service.name): {Node("service", name) for name in service.depends_on}
+        for service in stack.started
+    }
+
+
+def _prepared(graph: Mapping[Node, Collection[Node]]) -> TopologicalSorter[Node]:
     sorter = TopologicalSorter(graph)
     try:
         sorter.prepare()

@@ -6,21 +6,22 @@ import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.local import health
 from platform_cli.local.environments import environments, install
-from platform_cli.local.plan import Node, plan_up, priority, stop_order
+from platform_cli.local.plan import Node, plan_services, plan_up, priority, stop_order
 from platform_cli.local.processes import end, own_line, stack_processes
 from platform_cli.local.progress import Progress
 from platform_cli.local.spec import make_spec
 from platform_cli.local.starter import Starter
-from platform_cli.local.supervisor import DOWN, ProgramState, Supervisor, configuration
+from platform_cli.local.supervisor import DOWN, STOP_GRACE, ProgramState, Supervisor, configuration
 from platform_cli.stack.model import Service, Stack
 
 INSTALLERS = 2
-STOP_GRACE = 10.0
+MORE_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,23 @@ class LocalRuntime:
         """Install what is missing, start what does not run, and wait until everything is healthy. What runs, is
         healthy and has not changed is left alone. When something fails, what does not depend on it still starts.
 
+        A service can die after its turn, because one that it uses was started again. So the services are gone through
+        again until nothing had to be done.
+
         Raises:
             PlatformError: what failed, with the end of its log; what has started keeps running.
         """
         self._prepare_supervisor()
+        self._go_through(plan_up(self.stack, self.environments), progress)
+        for _ in range(MORE_PASSES):
+            before = progress.changed
+            self._go_through(plan_services(self.stack), progress)
+            if progress.changed == before:
+                return
+
+    def _go_through(self, sorter: TopologicalSorter[Node], progress: Progress) -> None:
+        """Take every node up when those before it are done, as many at a time as may be."""
         starter = Starter(self.stack, self.home, self.supervisor, self.environments, progress, as_root=self._as_root)
-        sorter = plan_up(self.stack, self.environments)
         sizes = {name: environment.recipe.stat().st_size for name, environment in self.environments.items()}
         running: dict[Future[None], Node] = {}
         waiting: list[Node] = []
@@ -166,10 +178,7 @@ class LocalRuntime:
 
     def _stop(self, name: str, progress: Progress) -> None:
         progress.begin(name, "stopping")
-        self.supervisor.stop(name)
-        line = own_line()
-        left = [p.pid for p in stack_processes(self.home.root) if p.service == name and p.pid not in line]
-        end(left, grace=STOP_GRACE)
+        self.supervisor.stop_wholly(name)
         progress.end(name, "stopped")
 
     # -- one service ------------------------------------------------------------------------------------------------

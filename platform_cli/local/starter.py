@@ -15,6 +15,7 @@ from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.local import health
 from platform_cli.local.environments import Environment
+from platform_cli.local.processes import alive
 from platform_cli.local.progress import Progress
 from platform_cli.local.spec import Spec, fingerprint, make_spec
 from platform_cli.local.supervisor import LAUNCHER, ProgramState, Supervisor, spec_file
@@ -80,12 +81,13 @@ class Starter:
         if (
             program is not None
             and program.state == "RUNNING"
+            and alive(program.pid)
             and _read(file) == mark
             and self._healthy(service, spec).ok
         ):
             return
         self._progress.begin(service.name, "starting")
-        self._supervisor.stop(service.name)
+        self._supervisor.stop_wholly(service.name)  # what a killed one left would answer in place of the new one
         file.unlink(missing_ok=True)
         self._write_files(service, spec)
         self._supervisor.start_program(service.name)

@@ -16,11 +16,12 @@ from typing import Any
 
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home
-from platform_cli.local.processes import SERVICE_VARIABLE, STACK_VARIABLE
+from platform_cli.local.processes import SERVICE_VARIABLE, STACK_VARIABLE, end, own_line, stack_processes
 from platform_cli.stack.model import Service
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 SUPERVISOR = "supervisord"
+STOP_GRACE = 10.0
 # the states in which supervisord has given up or was told to stop
 DOWN = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN", "ABSENT"})
 
@@ -146,6 +147,13 @@ class Supervisor:
     def stop(self, name: str) -> None:
         """Stop a program and wait until it is gone."""
         self._call("stopProcess", name, True, tolerate=(_NOT_RUNNING, _BAD_NAME))
+
+    def stop_wholly(self, name: str) -> None:
+        """Stop a program, and end what it left outside its process group or when it was killed."""
+        self.stop(name)
+        line = own_line()
+        left = [p.pid for p in stack_processes(self._home.root) if p.service == name and p.pid not in line]
+        end(left, grace=STOP_GRACE)
 
     def stop_all(self) -> None:
         """Stop all programs side by side and wait until they are gone."""

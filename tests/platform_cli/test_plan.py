@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from platform_cli.errors import PlatformError
-from platform_cli.local.plan import Node, plan_up, stop_order
+from platform_cli.local.plan import Node, plan_services, plan_up, stop_order
 from platform_cli.stack.model import Condition, Local, Service, Stack
 
 
@@ -72,3 +72,8 @@ def test_a_service_is_stopped_after_all_that_depend_on_it() -> None:
 def test_a_service_that_is_gone_already_is_not_waited_for() -> None:
     planned = stack(service("db"), service("web", "db"))
     assert stop_order(planned.services, ["db"]) == {"db": set()}
+
+
+def test_the_services_alone_are_planned_for_another_pass() -> None:
+    sorter = plan_services(stack(service("a", "b"), service("b")))
+    assert set(sorter.get_ready()) == {Node("service", "b")}

@@ -62,3 +62,19 @@ def test_any_other_service_that_cannot_be_installed_is_a_failure(home: Home, fai
         pytest.raises(PlatformError, match="could not be installed"),
     ):
         runtime(home, failing, optional=False).install(progress)
+
+
+def test_the_services_are_gone_through_until_nothing_had_to_be_done(home: Home, failing: Path) -> None:
+    made = runtime(home, failing, optional=True)
+    passes: list[int] = []
+
+    def go_through(sorter: object, progress: Progress) -> None:
+        passes.append(len(passes))
+        if len(passes) < 3:
+            progress.end("web", "healthy")
+
+    made._go_through = go_through  # type: ignore[method-assign] - what a pass does is tested on a real stack
+    with Progress(Console(file=io.StringIO())) as progress:
+        made.up(progress)
+        made.down(progress)
+    assert len(passes) == 3
