@@ -5,7 +5,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from serving.model import Outcome, ServedModel
+from serving.models.model import Outcome, ServedModel
 
 UNKNOWN = "unknown"
 """Label of requests for a model that is not served."""

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import orjson
 import psycopg
 
-from serving.model import Outcome, ServedModel
+from serving.models.model import Outcome, ServedModel
 
 _SCHEMA = """
 SELECT pg_advisory_xact_lock(hashtext('serving.predictions'));

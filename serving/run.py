@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 import uvicorn
 
-from serving.app import Server, create_app
+from serving.http.app import Server, create_app
 from serving.errors import SettingsError
-from serving.follower import Follower
-from serving.loader import Loader
+from serving.models.follower import Follower
+from serving.models.loader import Loader
 from serving.metrics import Metrics
-from serving.registry import MlflowRegistry
+from serving.models.registry import MlflowRegistry
 from serving.settings import Settings
 from serving.store import PredictionStore
 

@@ -18,9 +18,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from serving.app import Server, create_app
-from serving.follower import Follower
-from serving.loader import Loader
+from serving.http.app import Server, create_app
+from serving.models.follower import Follower
+from serving.models.loader import Loader
 from serving.metrics import Metrics
 from serving.settings import Settings
 from serving.store import PredictionStore

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from contract import DIGEST_TAG, artifact_digest
-from serving.registry import Version
+from serving.models.registry import Version
 
 
 class FakeRegistry:

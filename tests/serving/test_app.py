@@ -8,8 +8,8 @@ import pytest
 from serving_fakes import AsgiClient, FakePostgres, FakeRegistry, wait_for
 
 from contract import DIGEST_TAG, ENTITY_KEY_TAG, artifact_digest
-from serving.app import Server
-from serving.model import Estimator, PredictionFailed
+from serving.http.app import Server
+from serving.models.model import Estimator, PredictionFailed
 
 PREDICT = "/models/m/predict"
 RECORD: dict[str, Any] = {"carrier": "UA", "hour": 5, "temp": None, "distance": 700.0}

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from serving.auth import Keys
+from serving.http.auth import Keys
 
 KEYS = Keys({"client": "key-1", "pipelines": "key-2"})
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.body import parse_records
+from serving.http.body import parse_records
 from serving.errors import RequestError
 
 

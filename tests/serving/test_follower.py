@@ -8,8 +8,8 @@ from serving_fakes import FakeRegistry
 
 from contract import DIGEST_TAG
 from serving.errors import RequestError
-from serving.follower import Follower
-from serving.loader import Loader
+from serving.models.follower import Follower
+from serving.models.loader import Loader
 from serving.metrics import Metrics
 
 

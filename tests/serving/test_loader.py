@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from contract import DIGEST_TAG, ENTITY_KEY_TAG, artifact_digest
-from serving import skops_file
+from serving.models import skops_file
 from serving.errors import VersionRefused
-from serving.loader import Loader
+from serving.models.loader import Loader
 
 
 @pytest.fixture

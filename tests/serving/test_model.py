@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from serving.errors import VersionRefused
-from serving.model import Estimator, Outcome, PredictionFailed, make_frame
-from serving.signature import Field, Rows, Signature
+from serving.models.model import Estimator, Outcome, PredictionFailed, make_frame
+from serving.models.signature import Field, Rows, Signature
 
 SIGNATURE = Signature(
     [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serving.errors import RequestError, VersionRefused
-from serving.signature import MAX_DETAILS, Field, Signature, parse_signature
+from serving.models.signature import MAX_DETAILS, Field, Signature, parse_signature
 
 SIGNATURE = Signature(
     [

@@ -10,9 +10,9 @@ import orjson
 import pytest
 from serving_fakes import FakePostgres, FakeRegistry, wait_for
 
-from serving.loader import Loader
+from serving.models.loader import Loader
 from serving.metrics import Metrics
-from serving.model import ServedModel
+from serving.models.model import ServedModel
 from serving.predictions import PredictionBatch
 from serving.store import PredictionStore
 

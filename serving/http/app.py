@@ -13,13 +13,13 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from serving import docs
-from serving.auth import Authentication, Keys
-from serving.body import read_records
+from serving.http import docs
+from serving.http.auth import Authentication, Keys
+from serving.http.body import read_records
 from serving.errors import RequestError
-from serving.follower import Follower
+from serving.models.follower import Follower
 from serving.metrics import Metrics
-from serving.model import PredictionFailed, ServedModel
+from serving.models.model import PredictionFailed, ServedModel
 from serving.predictions import PredictionBatch
 from serving.settings import Settings
 from serving.store import PredictionStore

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from serving.model import ServedModel
+from serving.models.model import ServedModel
 
 _STATIC = "/docs/static"
 _PREDICT_PATH = "/models/{name}/predict"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from contract import ALIAS_CHAMPION
 from serving.errors import RequestError, VersionRefused
-from serving.loader import Loader
+from serving.models.loader import Loader
 from serving.metrics import Metrics
-from serving.model import ServedModel
-from serving.registry import Registry
+from serving.models.model import ServedModel
+from serving.models.registry import Registry
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from contract import DIGEST_TAG, ENTITY_KEY_TAG, artifact_digest
-from serving import skops_file
+from serving.models import skops_file
 from serving.errors import RequestError, VersionRefused
-from serving.model import Estimator, PredictionFailed, ServedModel
-from serving.registry import Registry, Version
-from serving.signature import Signature, parse_signature
+from serving.models.model import Estimator, PredictionFailed, ServedModel
+from serving.models.registry import Registry, Version
+from serving.models.signature import Signature, parse_signature
 
 _INCOMING = ".incoming-"
 _DIGEST = re.compile("[0-9a-f]{64}")

@@ -11,7 +11,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 
 from serving.errors import VersionRefused
-from serving.signature import Rows, Signature
+from serving.models.signature import Rows, Signature
 
 
 class PredictionFailed(Exception):
