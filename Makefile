@@ -4,10 +4,10 @@ PLATFORM := .venv/bin/platform
 TEST := .venv/bin/python tools/test.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test test-unit test-e2e lint format locks bench venv venv-dev installed
+.PHONY: help demo up down status test test-unit test-e2e lint format locks bench bench-serving venv venv-dev installed
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: venv ## install, start everything, take the sample once through the loop
 	@$(PLATFORM) demo
@@ -44,6 +44,9 @@ locks: venv ## resolve every component anew and write its lock
 
 bench: installed ## measure: demo, up, down, memory, steps, ingestion
 	@.venv/bin/python -m benchmarks
+
+bench-serving: installed ## the model server beside others: prints the tables of docs/serving.md
+	@.venv/bin/python -m benchmarks.serving
 
 venv:
 	@tools/bootstrap.sh

@@ -4,7 +4,10 @@ The only code that `pipelines` and `serving` share; standard library only, so th
 """
 
 import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 DIGEST_TAG = "platform.artifact_digest"
 """`artifact_digest` of the version's model directory, recorded at registration and checked before it is loaded."""
@@ -18,11 +21,30 @@ SNAPSHOT_TAG = "platform.snapshot"
 GATE_TAG = "platform.gate"
 """`passed`, or `refused: <reason>`."""
 
+CANARY_SHARE_TAG = "platform.canary_share"
+"""Percent of the traffic, 0 to 100, that the version gets while it is canary; 10 without the tag."""
+
+EXAMPLE_OUTPUT_TAG = "platform.example_output"
+"""`example_output` of the model for the rows of its input example; a server that gets other outputs refuses it."""
+
+SIGNATURE_CHANGE_TAG = "platform.signature_change"
+"""`allowed`: the version may replace a champion although it does not accept every record that this one accepts."""
+
+SERVING_STATUS_TAG = "platform.serving"
+"""Written by the model server: why it refuses the version. Gone once the version serves."""
+
 ALIAS_CHAMPION = "champion"
-"""The alias of a registered model whose version is served."""
+"""The alias of the version that answers."""
+
+ALIAS_CANARY = "canary"
+"""The alias of the version that answers a share of the requests."""
+
+ALIAS_SHADOW = "shadow"
+"""The alias of the version that gets a copy of the requests, and whose answers are only written down."""
 
 _ADDED_AFTER_LOGGING = frozenset({"registered_model_meta"})
 _CHUNK_BYTES = 1 << 20
+_MAX_TAG_LENGTH = 5000
 
 
 def artifact_digest(directory: Path) -> str:
@@ -46,6 +68,21 @@ def artifact_digest(directory: Path) -> str:
     for name in sorted(files):
         digest.update(f"{name}\0{_file_sha256(files[name])}\n".encode())
     return digest.hexdigest()
+
+
+def example_output(predictions: Sequence[Any], by_class: Sequence[Sequence[float]] | None) -> str | None:
+    """Return the value of `EXAMPLE_OUTPUT_TAG`: what a model answers for the rows of its input example, as JSON.
+
+    Args:
+        predictions: what `predict` gives, as Python values, one a row.
+        by_class: what `predict_proba` gives, or None. With two classes the probability of the second is kept, with
+            more that of the likeliest, as the model server answers.
+
+    None if it is too long for a tag: a shortened number would be another number.
+    """
+    probabilities = None if by_class is None else [row[1] if len(row) == 2 else max(row) for row in by_class]
+    text = json.dumps({"predictions": list(predictions), "probabilities": probabilities})
+    return text if len(text) <= _MAX_TAG_LENGTH else None
 
 
 def _file_sha256(path: Path) -> str:

@@ -14,10 +14,11 @@ import skops.io
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from contract import artifact_digest
+from contract import EXAMPLE_OUTPUT_TAG, artifact_digest, example_output
 from pipelines.errors import StepError
 
 MODEL_FILE = "model.skops"
+EXAMPLE_ROWS = 3
 REQUIREMENTS = ("scikit-learn", "skops", "pandas", "numpy")
 
 # What a pipeline of scikit-learn's own estimators consists of; anything else could run code when it is loaded. The
@@ -74,12 +75,20 @@ def log_model(model: Any, x: pd.DataFrame, scratch: Path) -> str:
         model,
         name="model",
         signature=signature(x),
-        input_example=x.head(3),
+        input_example=x.head(EXAMPLE_ROWS),
         serialization_format="skops",
         skops_trusted_types=trusted_types(file),
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
     )
     return str(info.model_id)
+
+
+def example_tags(model: Any, x: pd.DataFrame) -> dict[str, str]:
+    """What the fitted `model` answers for the example that `log_model` takes from `x`, as a tag; none if it is too long
+    for one."""
+    rows = x.head(EXAMPLE_ROWS)
+    text = example_output(model.predict(rows).tolist(), model.predict_proba(rows).tolist())
+    return {} if text is None else {EXAMPLE_OUTPUT_TAG: text}
 
 
 def download(uri: str, target: Path) -> Path:

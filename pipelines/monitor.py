@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ def run(env: Environment, project: Project, window: int | None = None) -> dict[s
             return _nothing("no champion yet: train, evaluate and register first")
         version = int(champion.version)
         rules = project.monitoring
-        current = predictions.recent(env, project, version, window or rules.window_rows)
+        registered = datetime.fromtimestamp(champion.creation_timestamp / 1000, UTC)
+        current = predictions.recent(env, project, version, registered, window or rules.window_rows)
         if len(current) < rules.minimum_predictions:
             return _nothing(
                 f"not enough predictions by version {version}: {len(current)} of {rules.minimum_predictions} needed",

@@ -12,7 +12,15 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from contract import ALIAS_CHAMPION, DIGEST_TAG, ENTITY_KEY_TAG, GATE_TAG, SNAPSHOT_TAG, artifact_digest
+from contract import (
+    ALIAS_CHAMPION,
+    DIGEST_TAG,
+    ENTITY_KEY_TAG,
+    EXAMPLE_OUTPUT_TAG,
+    GATE_TAG,
+    SNAPSHOT_TAG,
+    artifact_digest,
+)
 from pipelines import model_store, tracking
 from pipelines.environment import Environment
 from pipelines.errors import StepError
@@ -21,6 +29,8 @@ from pipelines.project import Project
 
 PROMOTED_TAG = "platform.promoted"
 PASSED = "passed"
+COPIED_TAGS = (DIGEST_TAG, ENTITY_KEY_TAG, SNAPSHOT_TAG, GATE_TAG, EXAMPLE_OUTPUT_TAG, tracking.COMMIT_TAG)
+"""What the version takes over from its run."""
 
 
 def run(env: Environment, project: Project, run_id: str | None = None) -> dict[str, Any]:
@@ -80,14 +90,7 @@ def _create_version(client: MlflowClient, env: Environment, project: Project, tr
         run_id=training.info.run_id,
         model_id=model_id,
         await_creation_for=0,
-        tags={
-            DIGEST_TAG: tags[DIGEST_TAG],
-            ENTITY_KEY_TAG: tags[ENTITY_KEY_TAG],
-            SNAPSHOT_TAG: tags[SNAPSHOT_TAG],
-            GATE_TAG: tags[GATE_TAG],
-            tracking.COMMIT_TAG: tags[tracking.COMMIT_TAG],
-            tracking.ACTOR_TAG: env.actor,
-        },
+        tags={tag: tags[tag] for tag in COPIED_TAGS if tag in tags} | {tracking.ACTOR_TAG: env.actor},
         description=(
             f"{project.description}\n\nTrained on {parameters['train_from'][:10]} to {parameters['train_to'][:10]}; "
             f"{metric} {value:.4f} on {parameters['test_from'][:10]} to {parameters['test_to'][:10]}. "

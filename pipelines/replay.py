@@ -9,7 +9,7 @@ import httpx
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from pipelines import mart
+from pipelines import mart, predictions
 from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.progress import say
@@ -26,6 +26,8 @@ Record = dict[str, Any]
 def run(env: Environment, project: Project, month: int, rows: int) -> dict[str, Any]:
     """Send `rows` of the month, spread evenly over it, in the order of their event time.
 
+    They are in the database when it returns, so that a monitoring run that follows sees them.
+
     Returns `sent` (rows), `predictions` (answers) and `version` of the model that answered last.
     """
     records = _records(env, project, month, rows)
@@ -35,13 +37,15 @@ def run(env: Environment, project: Project, month: int, rows: int) -> dict[str, 
             where="warehouse",
             do=f"load it first: `land {project.name} --months {month}`, `ingest`, `transform`",
         )
-    answered, version = 0, None
+    answered, version, last = 0, None, ""
     headers = {"Authorization": f"Bearer {env.serving_api_key}"}
     with httpx.Client(base_url=env.serving_url, headers=headers, timeout=TIMEOUT_SECONDS) as client:
         for start in range(0, len(records), BATCH_ROWS):
             answer = _send(client, project.name, records[start : start + BATCH_ROWS])
             answered += len(answer["predictions"])
             version = answer["version"]
+            last = answer["predictions"][-1]["prediction_id"]
+    predictions.await_stored(env, last)
     say(f"  {answered} predictions by version {version}")
     return {"sent": len(records), "predictions": answered, "version": version}
 

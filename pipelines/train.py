@@ -125,7 +125,10 @@ def _log(run_id: str, project: Project, data: Snapshot, trained: Trained) -> Non
             mlflow.log_artifacts(str(scratch / "report"))
             model_id = model_store.log_model(trained.model, trained.train.x, scratch)
             logged = model_store.download(f"models:/{model_id}", scratch / "logged")
-            mlflow.set_tags({DIGEST_TAG: artifact_digest(logged), tracking.MODEL_TAG: model_id})
+            mlflow.set_tags(
+                {DIGEST_TAG: artifact_digest(logged), tracking.MODEL_TAG: model_id}
+                | model_store.example_tags(trained.model, trained.train.x)
+            )
 
 
 def _parameters(project: Project, trained: Trained) -> dict[str, Any]:

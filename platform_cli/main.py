@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from platform_cli.commands import credentials, demo, down, install, logs, restart, run, status, up
+from platform_cli.commands import credentials, demo, down, install, keys, logs, restart, run, status, up
 from platform_cli.commands import open as open_command
 from platform_cli.errors import PlatformError
 from platform_cli.output import err
@@ -41,6 +41,7 @@ app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("restart")(restart.restart)
 app.command("credentials")(credentials.credentials)
+app.add_typer(keys.app, name="keys")
 app.command("open")(open_command.open_service)
 app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run.run)
 app.command("demo")(demo.demo)

@@ -45,13 +45,27 @@ class RequestError(Exception):
         """Return the JSON body of the answer."""
         return {"error": self.message} | ({"details": self.details} if self.details else {})
 
+    def full_message(self) -> str:
+        """Return the message with all findings in it, for protocols whose errors are one string."""
+        if not self.details or len(self.details) == 1:
+            return self.message
+        return "; ".join(map(describe_finding, self.details))
+
+
+def describe_finding(finding: dict[str, Any]) -> str:
+    """Return a finding of a check (an entry of `RequestError.details`) as a message tells it."""
+    places = [f"row {finding['row']}"] if finding["row"] is not None else []
+    if finding["field"] is not None:
+        places.append(f"field {finding['field']!r}")
+    return f"{', '.join(places)}: expected {finding['expected']}, got {finding['got']}"
+
 
 def show(value: object) -> str:
-    """Return a JSON value as a message quotes it: short, printable, safe to encode whatever it holds."""
+    """Return a JSON value, or a moment, as a message quotes it: short, printable, safe to encode whatever it holds."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         return "a list"
     if isinstance(value, str) and len(value) > MAX_SHOWN:
         return json.dumps(value[:MAX_SHOWN]) + "…"
-    return json.dumps(value)
+    return json.dumps(value, default=str)

@@ -15,24 +15,23 @@ class PredictionIds:
 
     __slots__ = ("base", "count")
 
-    def __init__(self, count: int, at: float | None = None) -> None:
-        """Draw ids for `count` rows (at most `MAX_ROWS`) at `at`, in seconds since the epoch."""
-        milliseconds = int((time.time() if at is None else at) * 1000)
-        random = int.from_bytes(os.urandom(8))
-        value = (milliseconds & ((1 << 48) - 1)) << 80 | 7 << 76 | (random & 0xFFF) << 64
-        value |= 0b10 << 62 | (random >> 12 & ((1 << 42) - 1)) << ROW_BITS
-        self.base = str(uuid.UUID(int=value))
+    def __init__(self, base: str, count: int) -> None:
+        """Take the id of the first row, and the number of rows (at most `MAX_ROWS`)."""
+        self.base = base
         self.count = count
+
+    @classmethod
+    def drawn(cls, count: int) -> "PredictionIds":
+        """Return new ids for `count` rows."""
+        random = int.from_bytes(os.urandom(7))
+        value = int(time.time() * 1000) << 80 | 7 << 76 | (random & 0xFFF) << 64
+        value |= 0b10 << 62 | (random >> 12 & ((1 << 42) - 1)) << ROW_BITS
+        return cls(str(uuid.UUID(int=value)), count)
 
     def texts(self) -> list[str]:
         """Return the id of each row."""
-        return row_ids(self.base, self.count)
-
-
-def row_ids(base: str, count: int) -> list[str]:
-    """Return the ids of `count` rows whose first is `base`."""
-    head = base[:-5]
-    return [f"{head}{row:05x}" for row in range(count)]
+        head = self.base[:-5]
+        return [f"{head}{row:05x}" for row in range(self.count)]
 
 
 def moment_of(prediction_id: uuid.UUID) -> float:

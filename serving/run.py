@@ -1,20 +1,41 @@
 """Putting a model server together from its settings and running it."""
 
+import asyncio
+import gc
+import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from serving.http.app import Server, create_app
+from serving import logs
 from serving.errors import SettingsError
+from serving.http.app import ROUTES, DataPlane
+from serving.http.control import control_app, scope_of
+from serving.http.gate import Gate
+from serving.http.routes import RouteTable
+from serving.journal.journal import Journal
+from serving.keys.keyring import Keyring
+from serving.keys.limit import RateLimit
+from serving.metrics import Metrics
 from serving.models.follower import Follower
 from serving.models.loader import Loader
-from serving.metrics import Metrics
-from serving.models.registry import MlflowRegistry
+from serving.models.registry import MlflowRegistry, Registry
+from serving.plane.plane import Plane
 from serving.settings import Settings
-from serving.store import PredictionStore
+from serving.shadow.keeper import ShadowKeeper
 
+_SWITCH_SECONDS = 0.0005
+"""How long a thread keeps the interpreter's lock while another wants it: Python's 5 ms would be felt by each request
+that comes while a batch is read or a version is loaded."""
 _DRAIN_SECONDS = 10
+_KEEP_ALIVE_SECONDS = 75
 
 
 def run(env: Mapping[str, str]) -> int:
@@ -24,22 +45,107 @@ def run(env: Mapping[str, str]) -> int:
     except SettingsError as exc:
         print(exc, file=sys.stderr)
         return 2
+    serve("serving.run:application", settings)
+    return 0
+
+
+def serve(application: str, settings: Settings) -> None:
+    """Serve an application, given as `module:function`, in as many processes as the settings say."""
     uvicorn.run(
-        create_app(make_server(settings)),
+        application,
+        factory=True,
+        workers=settings.workers,
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         server_header=False,
     )
-    return 0
 
 
-def make_server(settings: Settings) -> Server:
-    """Return the server that follows MLflow and writes to PostgreSQL."""
+def application() -> ASGIApp:
+    """Return the application of one worker process, by the environment's settings."""
+    logs.configure()  # one of several workers comes here without passing `__main__`
+    settings = Settings.from_env(os.environ)
+    return make_server(settings, MlflowRegistry(settings.tracking_uri)).app
+
+
+@dataclass(frozen=True)
+class Server:
+    """One worker process: its application, and the parts that it is made of."""
+
+    app: Gate
+    control: FastAPI
+    follower: Follower
+    plane: Plane
+    keyring: Keyring
+
+
+def make_server(settings: Settings, registry: Registry) -> Server:
+    """Return the server that follows `registry`. Its parts run for as long as the application's lifespan lasts."""
     metrics = Metrics()
-    registry = MlflowRegistry(settings.tracking_uri)
-    follower = Follower(registry, Loader(registry, settings.cache_dir), metrics)
-    store = PredictionStore(settings.predictions_url, metrics, settings.store_queue_rows, settings.store_wait_seconds)
-    return Server(settings, follower, store, metrics)
+    forget_dead_workers(settings.figures_dir)
+    loader = Loader(registry, settings.cache_dir, allow_pickle=settings.allow_pickle)
+    follower = Follower(registry, loader, metrics)
+    journal = Journal(
+        settings.journal_dir, settings.durability, metrics, settings.sync_seconds, settings.journal_max_bytes
+    )
+    plane = Plane(settings, follower, journal, metrics)
+    keyring = Keyring(settings.api_keys, settings.keys_file)
+    shadow = ShadowKeeper(settings, follower)
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        _tune_interpreter()
+        stop = threading.Event()
+        thread = threading.Thread(target=follower.run, args=(stop, settings.poll_seconds), name="follower", daemon=True)
+        journal.start()
+        thread.start()
+        shadow.start()
+        yield
+        stop.set()
+        follower.wake()
+        await asyncio.to_thread(shadow.stop)
+        plane.close()
+        await journal.stop()
+
+    control = control_app(
+        follower,
+        metrics,
+        keyring,
+        more_figures=lambda: figures_of_others(settings),
+        secret=settings.webhook_secret,
+        lifespan=running,
+    )
+    table = RouteTable(ROUTES)
+    app = Gate(
+        DataPlane(plane, metrics, control, table),
+        keyring,
+        RateLimit(settings.data_dir / "limits"),
+        lambda method, path: table.scope(method, path, scope_of),
+        settings.access_log,
+    )
+    return Server(app, control, follower, plane, keyring)
+
+
+def _tune_interpreter() -> None:
+    """Keep Python's own housekeeping out of the answers' way: what is imported by now stays, so the garbage collector
+    need not go through its quarter million objects (0.1 s) again and again."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+
+
+def figures_of_others(settings: Settings) -> bytes:
+    """Return the series of the shipper and of the shadow, which have no page of their own."""
+    return b"".join(file.read_bytes() for file in sorted(settings.journal_dir.glob("*.prom")) if file.is_file())
+
+
+def forget_dead_workers(directory: Path) -> None:
+    """Remove the present values (`live…`) of worker processes that are gone; their counts stay."""
+    for file in directory.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            file.unlink(missing_ok=True)

@@ -1,13 +1,19 @@
 """Settings of the model server, read once from the environment."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from serving.errors import SettingsError
+from serving.keys.key import Key
+from serving.keys.keyring import parse_builtin_keys
 
 T = TypeVar("T")
+
+Durability = Literal["relaxed", "strict"]
+AccessLog = Literal["errors", "all"]
+DURABILITIES, ACCESS_LOGS = get_args(Durability), get_args(AccessLog)
 
 
 @dataclass(frozen=True)
@@ -17,16 +23,44 @@ class Settings:
     host: str
     port: int
     tracking_uri: str
-    predictions_url: str = field(repr=False)
-    api_keys: Mapping[str, str] = field(repr=False)
-    """Key by the name of the caller that holds it."""
-    cache_dir: Path
+    api_keys: Sequence[Key] = field(repr=False)
+    """Keys that came with the settings, by their hashes."""
+    webhook_secret: str = field(repr=False)
+    data_dir: Path
+    workers: int = 1
+    """Processes that answer requests."""
+    threads: int = 0
+    """Predictions that run at the same time in a process; 0: as many as there are cores."""
     poll_seconds: float = 1.0
     max_body_bytes: int = 8 * 1024 * 1024
-    store_queue_rows: int = 100_000
-    """Predictions kept in memory while PostgreSQL is away; what comes on top is lost and counted."""
-    store_wait_seconds: float = 1.0
-    """Longest that an answer waits for its predictions to be committed."""
+    max_batch_bytes: int = 2 * 1024 * 1024 * 1024
+    durability: Durability = "relaxed"
+    """`strict`: an answer leaves when its journal entry is on the disk; `relaxed`: when the kernel has it."""
+    sync_seconds: float = 1.0
+    """Window of `relaxed`: what a crash of the machine can lose."""
+    journal_max_bytes: int = 8 * 1024 * 1024 * 1024
+    allow_pickle: bool = False
+    access_log: AccessLog = "errors"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where artifacts of versions are kept."""
+        return self.data_dir / "cache"
+
+    @property
+    def journal_dir(self) -> Path:
+        """Where predictions are written down first."""
+        return self.data_dir / "journal"
+
+    @property
+    def keys_file(self) -> Path:
+        """The keys that were made while the server ran."""
+        return self.data_dir / "keys.json"
+
+    @property
+    def figures_dir(self) -> Path:
+        """Where worker processes share their figures."""
+        return self.data_dir / "figures"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -52,13 +86,19 @@ class _Reader:
             "host": self.read("SERVING_HOST", _text),
             "port": self.read("SERVING_PORT", _port),
             "tracking_uri": self.read("MLFLOW_TRACKING_URI", _text),
-            "predictions_url": self.read("PREDICTIONS_URL", _text),
-            "api_keys": self.read("SERVING_API_KEYS", parse_api_keys),
-            "cache_dir": self.read("SERVING_CACHE_DIR", Path),
-            "poll_seconds": self.read("SERVING_POLL_SECONDS", _positive, Settings.poll_seconds),
-            "max_body_bytes": self.read("SERVING_MAX_BODY_BYTES", _count, Settings.max_body_bytes),
-            "store_queue_rows": self.read("SERVING_STORE_QUEUE_ROWS", _count, Settings.store_queue_rows),
-            "store_wait_seconds": self.read("SERVING_STORE_WAIT_SECONDS", _positive, Settings.store_wait_seconds),
+            "api_keys": self.read("SERVING_API_KEYS", parse_builtin_keys),
+            "webhook_secret": self.read("SERVING_WEBHOOK_SECRET", _text),
+            "data_dir": self.read("SERVING_DATA_DIR", Path),
+            "workers": self.read("SERVING_WORKERS", _count, cls.workers),
+            "threads": self.read("SERVING_THREADS", _count, cls.threads),
+            "poll_seconds": self.read("SERVING_POLL_SECONDS", _positive, cls.poll_seconds),
+            "max_body_bytes": self.read("SERVING_MAX_BODY_BYTES", _count, cls.max_body_bytes),
+            "max_batch_bytes": self.read("SERVING_MAX_BATCH_BYTES", _count, cls.max_batch_bytes),
+            "durability": self.read("SERVING_JOURNAL_DURABILITY", _one_of(*DURABILITIES), cls.durability),
+            "sync_seconds": self.read("SERVING_JOURNAL_SYNC_SECONDS", _positive, cls.sync_seconds),
+            "journal_max_bytes": self.read("SERVING_JOURNAL_MAX_BYTES", _count, cls.journal_max_bytes),
+            "allow_pickle": self.read("SERVING_ALLOW_PICKLE", _yes_or_no, cls.allow_pickle),
+            "access_log": self.read("SERVING_ACCESS_LOG", _one_of(*ACCESS_LOGS), cls.access_log),
         }
         return None if self.problems else cls(**values)  # type: ignore[arg-type]  # each is read as its own type
 
@@ -73,25 +113,6 @@ class _Reader:
         except ValueError as exc:
             self.problems.append(f"{name}: {exc}")
             return None
-
-
-def parse_api_keys(raw: str) -> dict[str, str]:
-    """Parse `name=key,name=key`.
-
-    Raises:
-        ValueError: an entry has no name or no key, or a name or a key stands twice. The message never holds a key.
-    """
-    keys: dict[str, str] = {}
-    for position, entry in enumerate(filter(None, (part.strip() for part in raw.split(","))), start=1):
-        name, _, key = entry.partition("=")
-        if not name or not key:
-            raise ValueError(f"entry {position} is not of the form name=key")
-        if name in keys or key in keys.values():
-            raise ValueError(f"entry {position} repeats a name or a key")
-        keys[name] = key
-    if not keys:
-        raise ValueError("expected name=key,name=key")
-    return keys
 
 
 def _text(raw: str) -> str:
@@ -118,3 +139,16 @@ def _positive(raw: str) -> float:
     if not 0 < value < float("inf"):
         raise ValueError(f"expected a number above 0, got {raw!r}")
     return value
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in words:
+            raise ValueError(f"expected {' or '.join(words)}, got {raw!r}")
+        return raw
+
+    return parse
+
+
+def _yes_or_no(raw: str) -> bool:
+    return _one_of("true", "false")(raw.lower()) == "true"

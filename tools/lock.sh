@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header "$@"; }
 
 components=("$@")
-[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving cli)
+[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving cli clients peers)
 for group in "${components[@]}"; do
   echo "locking $group"
   case $group in
@@ -15,6 +15,11 @@ for group in "${components[@]}"; do
       compile pyproject.toml -o platform_cli/requirements.txt
       compile --group pytest -o tests/pytest.txt
       compile pyproject.toml --group dev -c platform_cli/requirements.txt -c tests/pytest.txt -o tests/requirements.txt
+      ;;
+    clients) compile --group clients -c tests/pytest.txt -o tests/clients.txt ;;
+    # the servers that the benchmark puts beside the model server
+    peers)
+      for input in benchmarks/peers/*/requirements.in; do compile "$input" -o "${input%.in}.txt"; done
       ;;
     # what serves must read what was trained: the same scikit-learn, pandas and numpy
     serving) compile --group serving -c compose/pipelines/requirements.txt -o compose/serving/requirements.txt ;;

@@ -1,6 +1,6 @@
 """Runs the tests of each package inside that package's own environment, and closes with the count of all.
 
-test.py [unit|e2e|all] [PYTEST ARGUMENTS…]
+test.py [unit|clients|e2e|all] [PYTEST ARGUMENTS…]
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from platform_cli.home import REPO, find_home
 ENVS = find_home().envs
 OVERLAY = ENVS.parent / "pytest"
 LOCK = REPO / "tests" / "pytest.txt"
+CLIENTS = ENVS.parent / "clients"
+CLIENTS_LOCK = REPO / "tests" / "clients.txt"
 NO_TESTS = 5
 
 
@@ -33,17 +35,21 @@ class Suite:
 
     @property
     def python(self) -> Path:
-        return Path(sys.executable) if self.env is None else ENVS / self.env / "bin" / "python"
+        if self.env is None:
+            return Path(sys.executable)
+        return (CLIENTS if self.env == CLIENTS.name else ENVS / self.env) / "bin" / "python"
 
 
 UNIT = (
-    Suite(None, ("tests/platform_cli",)),
+    Suite(None, ("tests/platform_cli", "tests/benchmarks")),
     Suite("pipelines", ("tests/pipelines", "tests/contract")),
     Suite("serving", ("tests/serving",)),
+    Suite("mlflow", ("tests/compose",)),
     Suite("airflow", ("tests/dags",)),
 )
+REAL_CLIENTS = (Suite(CLIENTS.name, ("tests/clients",)),)
 E2E = (Suite("pipelines", ("tests/e2e",)),)
-SUITES = {"unit": UNIT, "e2e": E2E, "all": UNIT + E2E}
+SUITES = {"unit": UNIT, "clients": REAL_CLIENTS, "e2e": E2E, "all": UNIT + REAL_CLIENTS + E2E}
 
 
 def main() -> int:
@@ -51,6 +57,8 @@ def main() -> int:
     kind = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in SUITES else "all"
     arguments = [word for word in sys.argv[1:] if word not in SUITES]
     _make_overlay()
+    if set(REAL_CLIENTS) & set(SUITES[kind]):
+        _make_clients()
     passed = failed = skipped = 0
     broken = False
     with TemporaryDirectory() as scratch:
@@ -81,13 +89,29 @@ def _run(suite: Suite, report: Path, arguments: list[str]) -> int:
 
 def _make_overlay() -> None:
     """Install pytest into a directory of its own, once for each state of its lock."""
-    stamp = OVERLAY / ".lock"
-    if stamp.exists() and stamp.read_text() == LOCK.read_text():
-        return
-    uv = Path(sys.executable).with_name("uv")
-    command = [str(uv), "pip", "install", "--quiet", "--target", str(OVERLAY), "--require-hashes", "-r", str(LOCK)]
-    subprocess.run(command, check=True)
-    stamp.write_text(LOCK.read_text())
+    if not _is_installed(OVERLAY, LOCK):
+        _install(OVERLAY, LOCK, "--target", str(OVERLAY))
+
+
+def _make_clients() -> None:
+    """Make the environment of the clients of a model server, once for each state of its lock."""
+    if not _is_installed(CLIENTS, CLIENTS_LOCK):
+        subprocess.run([_uv(), "venv", "--quiet", "--clear", "--python", sys.executable, str(CLIENTS)], check=True)
+        _install(CLIENTS, CLIENTS_LOCK, "--python", str(CLIENTS / "bin" / "python"))
+
+
+def _is_installed(directory: Path, lock: Path) -> bool:
+    stamp = directory / ".lock"
+    return stamp.exists() and stamp.read_text() == lock.read_text()
+
+
+def _install(directory: Path, lock: Path, *where: str) -> None:
+    subprocess.run([_uv(), "pip", "install", "--quiet", *where, "--require-hashes", "-r", str(lock)], check=True)
+    (directory / ".lock").write_text(lock.read_text())
+
+
+def _uv() -> str:
+    return str(Path(sys.executable).with_name("uv"))
 
 
 def _counts(report: Path) -> tuple[int, int, int]:

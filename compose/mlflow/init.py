@@ -1,4 +1,4 @@
-"""Makes MLflow's accounts, or brings their passwords up to date. Safe to repeat.
+"""Makes MLflow's accounts and its webhook, or brings them up to date. Safe to repeat.
 
 The account store is written directly, because the REST API can change a password only with a password that
 still works: after a rotation of `admin`'s there is none. MLflow itself owns the tables.
@@ -6,13 +6,22 @@ still works: after a rotation of `admin`'s there is none. MLflow itself owns the
 
 import os
 
+from mlflow import MlflowClient
+from mlflow.entities.webhook import Webhook, WebhookEventStr
 from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
 ACCOUNTS = ("admin", "pipelines", "serving", "prometheus")
+WEBHOOK = "platform-serving"
+EVENTS: tuple[WebhookEventStr, ...] = (
+    "model_version_alias.created",
+    "model_version_alias.deleted",
+    "model_version_tag.set",
+    "model_version_tag.deleted",
+)
 
 
 def main() -> None:
-    """Create or update every account; only `admin` administers."""
+    """Create or update every account, of which only `admin` administers, and the webhook of the model server."""
     store = SqlAlchemyStore()
     store.init_db(os.environ["MLFLOW_AUTH_DATABASE_URI"])
     for name in ACCOUNTS:
@@ -23,6 +32,34 @@ def main() -> None:
         elif not store.authenticate_user(name, password):
             store.update_user(name, password=password)
             print(f"changed the password of {name}")
+    os.environ.update(MLFLOW_TRACKING_USERNAME="admin", MLFLOW_TRACKING_PASSWORD=os.environ["MLFLOW_ADMIN_PASSWORD"])
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    register_webhook(MlflowClient(uri, uri), os.environ["SERVING_WEBHOOK_URL"], os.environ["SERVING_WEBHOOK_SECRET"])
+
+
+def register_webhook(client: MlflowClient, url: str, secret: str) -> None:
+    """Let MLflow tell the model server at `url` what happens to aliases and tags, signed with `secret`."""
+    events = list(EVENTS)
+    known = [webhook for webhook in _webhooks(client) if webhook.name == WEBHOOK]
+    if not known:
+        client.create_webhook(WEBHOOK, url, events, secret=secret)
+        print(f"made webhook {WEBHOOK} to {url}")
+    for webhook in known[:1]:
+        # MLflow does not tell the secret, so whether it is still the right one cannot be seen.
+        client.update_webhook(webhook.webhook_id, url=url, events=events, secret=secret, status="ACTIVE")
+    for webhook in known[1:]:
+        client.delete_webhook(webhook.webhook_id)
+
+
+def _webhooks(client: MlflowClient) -> list[Webhook]:
+    found: list[Webhook] = []
+    token: str | None = None
+    while True:
+        page = client.list_webhooks(max_results=100, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 if __name__ == "__main__":

@@ -25,5 +25,5 @@ SELECT format('CREATE DATABASE %I OWNER %I', name, owner) FROM wanted_database
 WHERE name NOT IN (SELECT datname FROM pg_database) \gexec
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname) FROM pg_database \gexec
 
--- Monitoring joins the predictions with what happened: it may read the one table that the model server grants it.
+-- Monitoring joins the predictions with what happened: it may read the tables that the model server grants it.
 GRANT CONNECT ON DATABASE serving TO pipelines;

@@ -82,10 +82,10 @@ def _await_served(runtime: LocalRuntime) -> dict[str, Any]:
     champion = _registry(runtime).aliased_version(PROJECT, "champion")
     deadline = time.monotonic() + SERVED_SECONDS
     while time.monotonic() < deadline:
-        for entry in server.models():
-            if entry["name"] == PROJECT and str(entry["version"]) == str(champion["version"]):
-                err.print(f"  [green]✓[/] version {entry['version']} of {PROJECT} is served", highlight=False)
-                return champion | entry
+        served = server.champion(PROJECT)
+        if served is not None and str(served["version"]) == str(champion["version"]):
+            err.print(f"  [green]✓[/] version {served['version']} of {PROJECT} is served", highlight=False)
+            return champion | served
         time.sleep(0.2)
     raise PlatformError(
         f"the model server does not serve version {champion['version']} of {PROJECT}",

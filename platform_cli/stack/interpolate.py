@@ -4,21 +4,23 @@ specification has them (https://github.com/compose-spec/compose-spec/blob/main/1
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from platform_cli.errors import PlatformError
-from platform_cli.stack.secrets import Secret, Text, bcrypt_of, reveal
+from platform_cli.stack.secrets import Secret, Text, bcrypt_of, reveal, sha256_of
 
 _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|\{(?P<braced>[A-Za-z_]\w*)(?:(?P<operator>:?[-?])(?P<operand>[^}]*))?\}|(?P<plain>[A-Za-z_]\w*))"
 )
-_BCRYPT = "__BCRYPT"
+# what is computed from a secret NAME, by the ending that asks for it: ${NAME__BCRYPT}
+_COMPUTED: dict[str, Callable[[Secret], Secret]] = {"__BCRYPT": bcrypt_of, "__SHA256": sha256_of}
 
 
 def interpolate(text: str, variables: Mapping[str, Text], *, where: str) -> Text:
     """`text` with its variables replaced. The result is a `Secret` as soon as one of them is, so that a connection
-    string with a password in it is redacted as a whole. `${NAME__BCRYPT}` is the bcrypt hash of the secret NAME.
+    string with a password in it is redacted as a whole. `${NAME__BCRYPT}` is the bcrypt hash of the secret NAME,
+    `${NAME__SHA256}` its SHA-256 in hex, for services that need to know a secret only when they see it.
 
     Raises:
         PlatformError: a variable has no value and no default; names the file.
@@ -46,9 +48,10 @@ def interpolate(text: str, variables: Mapping[str, Text], *, where: str) -> Text
 def _look_up(name: str, variables: Mapping[str, Text]) -> Text | None:
     if name in variables:
         return variables[name]
-    secret = variables.get(name.removesuffix(_BCRYPT))
-    if name.endswith(_BCRYPT) and isinstance(secret, Secret):
-        return bcrypt_of(secret)
+    for ending, compute in _COMPUTED.items():
+        secret = variables.get(name.removesuffix(ending))
+        if name.endswith(ending) and isinstance(secret, Secret):
+            return compute(secret)
     return None
 
 

@@ -138,3 +138,8 @@ def bcrypt_of(secret: Secret) -> Secret:
     # 16 bytes are 21 characters and 2 bits; the last character carries only those 2 bits
     salt = base64.b64encode(digest).rstrip(b"=")[:22].translate(alphabet)
     return Secret(bcrypt.hashpw(secret.reveal().encode(), b"$2b$10$" + salt).decode())
+
+
+def sha256_of(secret: Secret) -> Secret:
+    """The SHA-256 of a secret, in hex. Enough for a key that is random and long; for a password `bcrypt_of`."""
+    return Secret(hashlib.sha256(secret.reveal().encode()).hexdigest())

@@ -48,12 +48,23 @@ def check_settings(own: Mapping[str, str], defaults: Mapping[str, str], *, where
             )
 
 
+CHOICES = {
+    "SERVING_JOURNAL_DURABILITY": ("relaxed", "strict"),
+    "SERVING_ALLOW_PICKLE": ("true", "false"),
+    "SERVING_ACCESS_LOG": ("errors", "all"),
+}
+
+
 def _allowed(key: str, value: str) -> str | None:
     """What the key allows, if `value` is not that; the type follows from the key's ending."""
     if key.endswith("_PORT"):
         return None if value.isdecimal() and 0 < int(value) <= HIGHEST_PORT else "a port, 1 to 65535"
     if key.endswith(("_SECONDS", "_MB", "_WORKERS", "_PARALLELISM", "_BYTES")):
         return None if value.isdecimal() and int(value) > 0 else "a whole number above 0"
+    if key.endswith("_DAYS"):
+        return None if value.isdecimal() else "a whole number, 0 for no end"
+    if key in CHOICES:
+        return None if value in CHOICES[key] else " or ".join(CHOICES[key])
     return None if value else "a text that is not empty"
 
 

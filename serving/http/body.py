@@ -1,83 +1,62 @@
-"""From the bytes of a request to records."""
+"""From the bytes of a request to JSON."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
 
 from serving.errors import RequestError, show
-
-JSON = "application/json"
-_SHAPE = '{"records": [{"field": value, …}, …]}'
+from serving.http.wire import JSON, HttpRequest
 
 
-async def read_records(request: Request, max_bytes: int) -> list[Any]:
-    """Read and parse the body of a prediction request; the records themselves are not looked at.
+def check_content(request: HttpRequest, accepted: Collection[str] = (JSON,)) -> str:
+    """Return the request's media type, in small letters and without parameters.
+
+    Raises:
+        RequestError: 415, it is none of `accepted`, or the body is encoded.
+    """
+    given = request.headers.get(b"content-type", b"")
+    media_type = given.partition(b";")[0].strip().lower().decode("latin-1")
+    if media_type not in accepted:
+        got = show(given.decode("latin-1")) if given else "none"
+        raise RequestError(415, f"expected Content-Type {' or '.join(accepted)}, got {got}")
+    encoding = request.headers.get(b"content-encoding", b"identity").decode("latin-1")
+    if encoding.lower() != "identity":
+        raise RequestError(415, f"expected a body without Content-Encoding, got {show(encoding)}")
+    return media_type
+
+
+async def read_json(request: HttpRequest, max_bytes: int) -> Any:
+    """Read a JSON body.
 
     Raises:
         RequestError: 415, 413 or 400.
     """
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != JSON:
-        raise RequestError(415, f"expected Content-Type {JSON}, got {show(content_type) if content_type else 'none'}")
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise RequestError(415, f"expected a body without Content-Encoding, got {show(encoding)}")
-    return parse_records(await _read(request, max_bytes))
+    check_content(request)
+    return parse_json(await request.body(max_bytes))
 
 
-def parse_records(body: bytes) -> list[Any]:
-    """Return the records in a body of the shape `{"records": [...]}`.
+def parse_json(body: bytes, *, nan_is_null: bool = False) -> Any:
+    """Parse JSON, and NaN and Infinity as Python writes them, so that the answer can name the field.
+
+    Args:
+        body: the JSON.
+        nan_is_null: whether NaN means a missing value.
 
     Raises:
-        RequestError: 400, it is not JSON or not of that shape.
+        RequestError: 400, it is not JSON.
     """
-    content = _parse(body)
-    if not isinstance(content, dict) or "records" not in content:
-        raise RequestError(400, f"expected a body like {_SHAPE}, got {_describe(content)}")
-    unknown = [name for name in content if name != "records"]
-    if unknown:
-        raise RequestError(400, f'unknown key {show(unknown[0])} beside "records"; expected a body like {_SHAPE}')
-    records = content["records"]
-    if not isinstance(records, list) or not records:
-        got = "an empty list" if records == [] else show(records)
-        raise RequestError(400, f'"records": expected a list of at least one record, got {got}')
-    return records
-
-
-async def _read(request: Request, max_bytes: int) -> bytes:
-    too_large = RequestError(413, f"the body is larger than {max_bytes} bytes; send fewer records in a request")
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
-        raise too_large
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > max_bytes:
-                raise too_large
-            chunks.append(chunk)
-    except ClientDisconnect:
-        raise RequestError(400, "the connection was closed before the whole body had come") from None
-    return b"".join(chunks)
-
-
-def _parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        # NaN and Infinity are no JSON, but what Python's json writes: parsed, so that the answer can name the field.
         if b"NaN" in body or b"Infinity" in body:
             try:
-                return json.loads(body)
+                return json.loads(body, parse_constant=_constant_or_null if nan_is_null else None)
             except (ValueError, RecursionError):
                 pass
         raise RequestError(400, f"the body is not JSON: {exc}") from exc
 
 
-def _describe(content: Any) -> str:
-    if not isinstance(content, dict):
-        return show(content)
-    return f"an object with {', '.join(show(name) for name in list(content)[:5])}" if content else "an empty object"
+def _constant_or_null(name: str) -> float | None:
+    return None if name == "NaN" else float(name)

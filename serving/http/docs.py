@@ -1,64 +1,35 @@
 """The OpenAPI description and its page. The page's scripts come from this server, not from the internet."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
-from serving.models.model import ServedModel
+from serving.http.openapi import parts, server
+from serving.http.openapi.models import ModelCalls
+from serving.http.wire import JSON
+from serving.models.catalog import Catalog
 
 _STATIC = "/docs/static"
-_PREDICT_PATH = "/models/{name}/predict"
+_VERSION = "1"
 
 DESCRIPTION = """
-Predictions of the models that MLflow's registry calls `champion`.
+Predictions of the models in MLflow's registry: of each the version that the alias `champion` points to, and beside it
+those of `canary` and `shadow`.
 
 Every call needs an API key: `Authorization: Bearer KEY` (in a browser: any user name, the key as password).
-`GET /models` lists what is served, with each model's fields and an example request. Every prediction is stored
-under its `prediction_id`. Errors are `{"error": "what is wrong, where, what was expected"}`.
+Each model has its own calls below, with its fields and an example that works. Every prediction is stored under its
+`prediction_id`. Errors are `{"error": "what is wrong, where, what was expected"}`; every answer has an `X-Request-Id`.
 """
-
-
-class Detail(BaseModel):
-    """One finding in the records."""
-
-    row: int = Field(description="Index of the record in the request, from 0.")
-    field: str | None = Field(description="The field; null if the record itself is wrong.")
-    expected: str
-    got: str
-
-
-class ErrorAnswer(BaseModel):
-    """Why a request was not answered."""
-
-    error: str
-    details: list[Detail] | None = Field(None, description="With 422: the first 20 findings.")
-
-
-class Prediction(BaseModel):
-    """The answer to one record; the answers stand in the order of the records."""
-
-    prediction_id: str = Field(description="UUID under which the prediction is stored.")
-    prediction: Any = Field(description="The predicted class, or number.")
-    probability: float | None = Field(
-        description="Of the positive class (with more than two classes: of the predicted one); null for a regressor."
-    )
-
-
-class PredictAnswer(BaseModel):
-    """Predictions, and the version that made all of them."""
-
-    model: str
-    version: int
-    alias: str
-    predictions: list[Prediction]
 
 
 class ModelInput(BaseModel):
@@ -69,24 +40,35 @@ class ModelInput(BaseModel):
     required: bool = Field(description="If false the field may be null or left out.")
 
 
-class ServedModelAnswer(BaseModel):
+class Version(BaseModel):
     """A version that serves."""
 
-    name: str
     version: int
-    alias: str
+    role: str = Field(description="champion, canary or shadow.")
     run_id: str
     serving_since: str
+    computed_by: str = Field(
+        description="predict: by the model's own predict; else by a faster way of the same answers."
+    )
     entity_key: str | None = Field(description="Field of a record that says what it is about; stored, not an input.")
     classes: list[Any] | None = Field(description="Classes of a classifier; null for a regressor.")
     inputs: list[ModelInput]
-    example: dict[str, Any] = Field(description="A request body for this model.")
+    example: dict[str, Any] = Field(description="A body for this model's predict.")
+
+
+class Served(BaseModel):
+    """A model and its versions, the champion first."""
+
+    name: str
+    versions: list[Version]
+    canary_share: float | None = Field(None, description="Part of the traffic that the canary gets, 0 to 1.")
 
 
 class NotServed(BaseModel):
     """A version that an alias points to and that cannot serve."""
 
     name: str
+    role: str
     version: int
     reason: str
 
@@ -94,59 +76,26 @@ class NotServed(BaseModel):
 class ModelsAnswer(BaseModel):
     """What is served, and what should be."""
 
-    models: list[ServedModelAnswer]
+    models: list[Served]
     not_served: list[NotServed]
 
 
-def _error(description: str) -> dict[str, Any]:
-    return {"model": ErrorAnswer, "description": description}
-
-
-PREDICT: dict[str, Any] = {
-    "summary": "Predict records",
-    "description": (
-        "Each record has the model's fields (see `GET /models`) and may have its entity key. A field that is not "
-        "required may be null or left out; integers and numbers are JSON numbers, a datetime is an ISO 8601 string "
-        "(one with an offset is converted to UTC)."
-    ),
-    "responses": {
-        200: {"model": PredictAnswer, "description": "The predictions, in the order of the records."},
-        400: _error("Not JSON, or not of the shape of the example."),
-        401: _error("No valid API key."),
-        404: _error("No such model; the message lists those that are served."),
-        413: _error("The body is too large."),
-        415: _error("Not `application/json`."),
-        422: _error("A record does not fit the model's signature: row, field and what was expected."),
-        500: _error("The model failed on good records."),
-        503: _error("The model has no version that can serve; the message says why and what to do."),
-    },
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["records"],
-                        "additionalProperties": False,
-                        "properties": {"records": {"type": "array", "minItems": 1, "items": {"type": "object"}}},
-                    }
-                }
-            },
-        }
-    },
-}
-
 MODELS: dict[str, Any] = {"summary": "What is served", "responses": {200: {"model": ModelsAnswer}}}
+"""How FastAPI is to describe `/models`."""
 
 
-def add_docs(app: FastAPI, served: Callable[[], Collection[ServedModel]]) -> None:
-    """Add /docs and /openapi.json, with an example for each model that `served` returns at that moment."""
+def add_docs(app: FastAPI, catalog: Callable[[], Catalog]) -> None:
+    """Add /docs and /openapi.json, which tell the calls of each model that `catalog` has at that moment."""
     app.mount(_STATIC, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-static")
+    made: tuple[Catalog | None, bytes] = None, b""
 
     @app.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> dict[str, Any]:
-        return _openapi(app, served())
+    def openapi() -> Response:
+        nonlocal made
+        now = catalog()
+        if made[0] is not now:
+            made = now, orjson.dumps(describe(app.title, app.description, app.routes, now))
+        return Response(made[1], media_type=JSON)
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
@@ -157,18 +106,40 @@ def add_docs(app: FastAPI, served: Callable[[], Collection[ServedModel]]) -> Non
             swagger_js_url=f"{root}{_STATIC}/swagger-ui-bundle.js",
             swagger_css_url=f"{root}{_STATIC}/swagger-ui.css",
             swagger_favicon_url=f"{root}{_STATIC}/favicon.png",
+            swagger_ui_parameters={"tryItOutEnabled": True, "persistAuthorization": True},
         )
 
 
-def _openapi(app: FastAPI, served: Collection[ServedModel]) -> dict[str, Any]:
-    schema = get_openapi(title=app.title, version="1", description=app.description, routes=app.routes)
-    schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    schema["security"] = [{"key": []}]
-    for path in ("/healthz", "/readyz"):
-        schema["paths"][path]["get"]["security"] = []
-    examples = {model.name: {"value": {"records": [dict(model.example)]}} for model in served}
-    if examples:
-        predict = schema["paths"][_PREDICT_PATH]["post"]
-        predict["requestBody"]["content"]["application/json"]["examples"] = examples
-        predict["parameters"][0]["examples"] = {name: {"value": name} for name in examples}
-    return schema
+def describe(title: str, description: str, control: list[BaseRoute], catalog: Catalog) -> dict[str, Any]:
+    """Return the OpenAPI document: the pages of the control plane as FastAPI knows them, and the data plane's calls."""
+    document = get_openapi(title=title, version=_VERSION, description=description, routes=control)
+    paths, components = document["paths"], document.setdefault("components", {})
+    for operations in paths.values():
+        for operation in operations.values():
+            _complete(operation)
+    components.get("schemas", {}).pop("HTTPValidationError", None)
+    components.get("schemas", {}).pop("ValidationError", None)
+    names = sorted(catalog.deployments)
+    calls = [ModelCalls(name, catalog.deployments[name], number) for number, name in enumerate(names, start=1)]
+    everything: dict[str, Any] = {}
+    for call in calls:
+        everything |= call.paths()
+    document["paths"] = everything | paths | server.paths(names)
+    for name, common in parts.components().items():
+        components[name] = components.get(name, {}) | common
+    components["schemas"] |= server.schemas()
+    for call in calls:
+        components["schemas"] |= call.schemas()
+    document["security"] = parts.SECURITY
+    return document
+
+
+def _complete(operation: parts.Operation) -> None:
+    """Add what every call may answer to one that FastAPI described, and take away what none does."""
+    responses = operation["responses"]
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
+    for response in responses.values():
+        response["headers"] = parts.REQUEST_ID
+    for status in parts.GATE_ERRORS:
+        responses.setdefault(str(status), parts.error(status))

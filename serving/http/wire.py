@@ -4,6 +4,7 @@ each prediction."""
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -24,7 +25,7 @@ class Caller:
 class HttpRequest:
     """One HTTP request."""
 
-    __slots__ = ("_receive", "caller", "headers", "method", "path", "query", "request_id", "started")
+    __slots__ = ("_receive", "caller", "headers", "method", "model", "path", "query", "request_id", "started")
 
     def __init__(self, scope: Scope, receive: Receive, caller: Caller, request_id: str, started: float) -> None:
         """Wrap an ASGI scope.
@@ -41,11 +42,17 @@ class HttpRequest:
         self.caller = caller
         self.request_id = request_id
         self.started = started
+        self.model: Any = None
+        """The version that answers (`ServedModel`), once it is chosen."""
         self._receive = receive
 
     def header(self, name: str) -> str:
         """Return a header's value, or the empty string."""
         return self.headers.get(name.lower().encode(), b"").decode("latin-1")
+
+    def parameter(self, name: str) -> str | None:
+        """Return a parameter of the query, or None."""
+        return parse_qs(self.query.decode("latin-1")).get(name, [None])[0] if self.query else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes.
@@ -61,6 +68,11 @@ class HttpRequest:
             more = message.get("more_body", False)
             if chunk := message.get("body", b""):
                 yield chunk
+
+    async def gone(self) -> None:
+        """Return once the caller has closed the connection; to be awaited only after the whole body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def body(self, max_bytes: int) -> bytes:
         """Read the whole body.
@@ -82,9 +94,11 @@ class HttpRequest:
         parts, size = [message.get("body", b"")], len(message.get("body", b""))
         async for chunk in self.chunks():
             size += len(chunk)
-            if size > max_bytes:
-                raise too_large(max_bytes)
             parts.append(chunk)
+            if size > max_bytes:
+                break
+        if size > max_bytes:
+            raise too_large(max_bytes)
         return b"".join(parts)
 
 

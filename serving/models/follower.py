@@ -3,172 +3,146 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from contract import ALIAS_CHAMPION
-from serving.errors import RequestError, VersionRefused
-from serving.models.loader import Loader
+from contract import DIGEST_TAG, SERVING_STATUS_TAG
 from serving.metrics import Metrics
-from serving.models.model import ServedModel
-from serving.models.registry import Registry
+from serving.models.catalog import Catalog, roles
+from serving.models.loader import Loader
+from serving.models.registry import Registry, Version
+from serving.models.roster import Held, Job, Key, Roster, Tags
+from serving.models.state import Bell, StateFile
 
 log = logging.getLogger(__name__)
 
-_FIRST_RETRY_SECONDS = 2.0
-_FIRST_RETRY_OF_REFUSED_SECONDS = 60.0
-_LAST_RETRY_SECONDS = 600.0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A version that an alias points to and that is not served."""
-
-    version: int
-    reason: str
-    tries: int
-    retry_at: float
-    """On the follower's clock."""
-
-
-@dataclass(frozen=True)
-class Catalog:
-    """What is served at one moment. Requests take the catalog once, so they never see half a change."""
-
-    served: Mapping[str, ServedModel] = field(default_factory=dict)
-    champions: Mapping[str, int | None] = field(default_factory=dict)
-    """Version that `champion` points to, for every registered model; None without that alias."""
-    failures: Mapping[str, Failure] = field(default_factory=dict)
-    complete: bool = False
-    """Whether the registry was read, and each champion tried, at least once."""
-
-    def find(self, name: str) -> ServedModel:
-        """Return the model that answers for `name`.
-
-        Raises:
-            RequestError: 404 for a name the registry does not have, 503 for a model that cannot answer yet.
-        """
-        model = self.served.get(name)
-        if model is not None:
-            return model
-        if not self.complete:
-            raise _soon_ready(
-                f"MLflow's registry has not been read yet, so {name!r} is not known; try again in a moment, "
-                "and if this lasts see `platform logs serving`"
-            )
-        if name in self.failures:
-            failure = self.failures[name]
-            message = f"{name!r} has no version that can serve: version {failure.version}: {failure.reason}"
-            raise RequestError(503, message)
-        if self.champions.get(name) is not None:
-            raise _soon_ready(f"version {self.champions[name]} of {name!r} is being loaded; try again in a moment")
-        if name in self.champions or not self.served:
-            message = f"{name!r} has no champion yet: train and register a version that passes its gate "
-            message += f"(`platform run PROJECT loop`), or set the alias {ALIAS_CHAMPION!r} on a version in MLflow"
-            raise RequestError(503, message)
-        raise RequestError(404, f"no model {name!r}; served are: {', '.join(sorted(self.served))}")
-
-
-def _soon_ready(message: str) -> RequestError:
-    """A refusal that ends by itself: the caller is asked to try again."""
-    return RequestError(503, message, headers={"Retry-After": "1"})
+_LOADED_AT_ONCE = 8
+_LISTEN_SECONDS = 0.1
 
 
 class Follower:
-    """Polls the registry and replaces versions. A version that fails never takes the place of one that serves."""
+    """Reads the aliases and replaces versions; each is loaded in a thread of its own, so that none waits for another.
+
+    A version that fails never takes the place of one that serves.
+    """
 
     def __init__(
         self, registry: Registry, loader: Loader, metrics: Metrics, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Follow `registry`, loading versions by `loader`."""
-        self.catalog = Catalog()
         self._registry = registry
         self._loader = loader
         self._metrics = metrics
-        self._clock = clock
+        self._roster = Roster(metrics, StateFile(loader.directory / "state.json"), clock)
+        self._bell = Bell(loader.directory / "wake")
+        self._woken = threading.Event()
+        self._slots = threading.BoundedSemaphore(_LOADED_AT_ONCE)
         self._registry_up = True
-        self._previous: dict[str, str] = {}
 
-    def run(self, stop: threading.Event, poll_seconds: float) -> None:
-        """Poll until `stop` is set."""
+    @property
+    def catalog(self) -> Catalog:
+        """What is served now. It is replaced as a whole."""
+        return self._roster.catalog
+
+    @property
+    def on_change(self) -> Callable[[], None]:
+        """Called after each change of `catalog`, in the thread that made it."""
+        return self._roster.on_change
+
+    @on_change.setter
+    def on_change(self, hook: Callable[[], None]) -> None:
+        self._roster.on_change = hook
+
+    def run(self, stop: threading.Event, seconds: float) -> None:
+        """Serve what served before, then poll until `stop` is set: every `seconds`, and whenever `wake` was called."""
+        self.restore()
         while not stop.is_set():
+            self._woken.clear()
+            self._bell.heard()
             self.poll()
-            stop.wait(poll_seconds)
+            end = time.monotonic() + seconds
+            while not stop.is_set() and (left := end - time.monotonic()) > 0:
+                if self._woken.wait(min(left, _LISTEN_SECONDS)) or self._bell.heard():
+                    break
+
+    def wake(self) -> None:
+        """Poll at once: in this process, and within a fifth of a second in the others of this server."""
+        self._bell.ring()
+        self._woken.set()
+
+    def restore(self) -> None:
+        """Begin to load what served when the last process ended, from the cache: the registry need not answer."""
+        self._start(self._roster.restore())
 
     def poll(self) -> None:
-        """Read the aliases once and act on what changed. Never raises: what serves, serves on."""
+        """Read the registry once and begin what has to be done. Never raises: what serves, serves on."""
         try:
-            aliases = self._registry.aliases()
+            wanted = {name: roles(aliases) for name, aliases in self._registry.aliases().items()}
+            tags = self._watched_tags()
         except Exception as exc:
             self._set_registry_up(False, exc)
             return
         self._set_registry_up(True)
-        champions = {name: by_alias.get(ALIAS_CHAMPION) for name, by_alias in aliases.items()}
-        self.catalog = replace(self.catalog, champions=champions)
-        for name in self.catalog.served.keys() | self.catalog.failures.keys():
-            if champions.get(name) is None:
-                self._withdraw(name)
-        for name, version in champions.items():
-            if version is not None:
-                self._follow(name, version)
-        self.catalog = replace(self.catalog, complete=True)
+        self._start(self._roster.want(wanted, tags))
 
-    def _follow(self, name: str, version: int) -> None:
-        served, failure = self.catalog.served.get(name), self.catalog.failures.get(name)
-        if served is not None and served.version == version:
-            self._set_failure(name, None)
-            return
-        if failure is not None and failure.version == version and self._clock() < failure.retry_at:
-            return
-        started = time.perf_counter()
+    def join(self, seconds: float) -> bool:
+        """Wait until nothing is being loaded; return whether that came within `seconds`."""
+        return self._roster.join(seconds)
+
+    def _watched_tags(self) -> dict[tuple[Key, int], Tags]:
+        tags: dict[tuple[Key, int], Tags] = {}
+        for key, number in self._roster.watched():
+            try:
+                tags[key, number] = self._registry.version(key[0], number).tags
+            except Exception as exc:
+                log.debug("%s: version %d cannot be read: %s", key[0], number, exc)
+        return tags
+
+    def _start(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            threading.Thread(target=self._do, args=(job,), name=f"load {' '.join(job.key)}", daemon=True).start()
+
+    def _do(self, job: Job) -> None:
+        version = job.kept
         try:
-            model = self._loader.load(name, version, ALIAS_CHAMPION)
-        except Exception as exc:
-            self._failed(name, version, failure, exc)
-            return
-        self._set_failure(name, None)
-        self._switch(name, model)
-        log.info("%s: version %d serves (loaded in %.2f s)", name, version, time.perf_counter() - started)
-        self._loader.prune({model.digest for model in self.catalog.served.values()} | set(self._previous.values()))
+            with self._slots:
+                if self._roster.wants(job):
+                    started = time.perf_counter()
+                    version = version or self._registry.version(job.key[0], job.number)
+                    if self._roster.put(job, self._ready(job, version)):
+                        name, role = job.key
+                        log.info("%s: version %d is %s (%.2f s)", name, job.number, role, time.perf_counter() - started)
+                        self._loader.prune(self._roster.digests())
+        except (Exception, SystemExit) as exc:
+            self._roster.fail(job, version, exc)
+        self._write_statuses()
+        self._start(self._roster.done(job))
 
-    def _failed(self, name: str, version: int, before: Failure | None, exc: Exception) -> None:
-        tries = before.tries + 1 if before is not None and before.version == version else 1
-        refused = isinstance(exc, VersionRefused)
-        first = _FIRST_RETRY_OF_REFUSED_SECONDS if refused else _FIRST_RETRY_SECONDS
-        delay = min(first * 2 ** (tries - 1), _LAST_RETRY_SECONDS)
-        reason = str(exc) if refused else f"loading failed: {type(exc).__name__}: {exc}"
-        self._set_failure(name, Failure(version, reason, tries, self._clock() + delay))
-        self._metrics.load_failures.labels(name, str(version)).inc()
-        served = self.catalog.served.get(name)
-        log.error(
-            "%s: version %d cannot serve: %s. %s; tried again when the alias moves, or in %.0f s",
-            name,
-            version,
-            reason,
-            f"version {served.version} serves on" if served else "no version serves",
-            delay,
-        )
+    def _ready(self, job: Job, version: Version) -> Held:
+        role, known = job.key[1], job.known
+        if known is not None and known.model.digest == version.tags.get(DIGEST_TAG):
+            return Held(version, replace(known.model, role=role, since=datetime.now(UTC)))
+        load = self._loader.load if job.kept is None else self._loader.restore
+        return Held(version, load(version, role))
 
-    def _set_failure(self, name: str, failure: Failure | None) -> None:
-        if failure is None and name not in self.catalog.failures:
-            return
-        others = {key: value for key, value in self.catalog.failures.items() if key != name}
-        self.catalog = replace(self.catalog, failures=others | ({name: failure} if failure else {}))
-        self._metrics.not_served.labels(name, ALIAS_CHAMPION).set(int(failure is not None))
-
-    def _switch(self, name: str, model: ServedModel | None) -> None:
-        old = self.catalog.served.get(name)
-        others = {key: value for key, value in self.catalog.served.items() if key != name}
-        self.catalog = replace(self.catalog, served=others | ({name: model} if model else {}))
-        self._metrics.switched(old, model)
-        if old is not None:
-            self._previous[name] = old.digest
-
-    def _withdraw(self, name: str) -> None:
-        self._set_failure(name, None)
-        if name in self.catalog.served:
-            self._switch(name, None)
-            log.warning("%s: the alias %s is gone; the model is not served any more", name, ALIAS_CHAMPION)
+    def _write_statuses(self) -> None:
+        """Write on versions why they do not serve. All processes of a server write the same."""
+        for version, text in self._roster.take_statuses():
+            before = version.tags.get(SERVING_STATUS_TAG)
+            try:
+                if text is None and before is not None:
+                    self._registry.delete_tag(version.name, version.number, SERVING_STATUS_TAG)
+                elif text is not None and text != before:
+                    self._registry.set_tag(version.name, version.number, SERVING_STATUS_TAG, text)
+            except Exception as exc:
+                log.warning(
+                    "%s: the tag %s of version %d cannot be written: %s",
+                    version.name,
+                    SERVING_STATUS_TAG,
+                    version.number,
+                    exc,
+                )
 
     def _set_registry_up(self, up: bool, exc: Exception | None = None) -> None:
         self._metrics.registry_up.set(int(up))

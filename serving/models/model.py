@@ -1,9 +1,9 @@
-"""A loaded model version: records in, predictions out."""
+"""A loaded model version: rows in, scores out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 
 from serving.errors import VersionRefused
-from serving.models.signature import Rows, Signature
+from serving.models.signature import Rows, Signature, join_rows
 
 
 class PredictionFailed(Exception):
@@ -19,20 +19,46 @@ class PredictionFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a model says about `rows`, item by item.
+class Scores:
+    """What a model says, one item a row.
 
     `probabilities` is None for a model that has none. With two classes it is the probability of the positive class
     (the second of `classes`), with more the probability of the predicted one.
     """
 
-    rows: Rows
     predictions: list[Any]
     probabilities: list[float] | None
 
+    def part(self, start: int, stop: int) -> "Scores":
+        """Return the scores of the rows from `start` to before `stop`."""
+        probabilities = self.probabilities
+        return Scores(self.predictions[start:stop], None if probabilities is None else probabilities[start:stop])
+
+
+class Engine(Protocol):
+    """How a version computes. Its methods may be called from several threads at once."""
+
+    kind: str
+    """`predict` is the model's own way; any other names a compiled one."""
+
+    def encode(self, rows: Rows) -> Any:
+        """Turn the checked rows of one request into what the model computes on."""
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Make one of several encoded requests, in their order."""
+
+    def predict(self, encoded: Any) -> Scores:
+        """Compute.
+
+        Raises:
+            PredictionFailed: the model raised, or returned NaN, infinity or the wrong number of predictions.
+        """
+
 
 class Estimator:
-    """A fitted scikit-learn classifier or regressor behind one call."""
+    """A fitted scikit-learn classifier or regressor, computed by its own `predict`."""
+
+    kind = "predict"
 
     def __init__(self, estimator: Any, signature: Signature) -> None:
         """Wrap a fitted estimator.
@@ -43,19 +69,22 @@ class Estimator:
         if not is_classifier(estimator) and not is_regressor(estimator):
             raise VersionRefused(f"{type(estimator).__name__} is neither a classifier nor a regressor")
         self._signature = signature
-        self._whole = estimator
         self._before, self._final = _split(estimator)
         self.classes: list[Any] | None = np.asarray(estimator.classes_).tolist() if is_classifier(estimator) else None
         self._has_probabilities = self.classes is not None and hasattr(estimator, "predict_proba")
 
-    def predict(self, rows: Rows) -> Outcome:
-        """Predict checked rows.
+    def encode(self, rows: Rows) -> Rows:
+        """See `Engine.encode`: rows stay as they are, since one frame of many is cheaper than many joined."""
+        return rows
 
-        Raises:
-            PredictionFailed: the estimator raised, or returned NaN, infinity or the wrong number of predictions.
-        """
+    def join(self, parts: Sequence[Rows]) -> Rows:
+        """See `Engine.join`."""
+        return join_rows(parts)
+
+    def predict(self, encoded: Rows) -> Scores:
+        """See `Engine.predict`."""
         try:
-            features = make_frame(self._signature, rows)
+            features = make_input(self._signature, encoded)
             # Both calls below need what comes before the final estimator; it is computed once.
             if self._before is not None:
                 features = self._before.transform(features)
@@ -63,57 +92,73 @@ class Estimator:
             probabilities = self._probabilities(features) if self._has_probabilities else None
         except Exception as exc:
             raise PredictionFailed(f"{type(exc).__name__}: {exc}") from exc
-        if len(predicted) != rows.count:
-            raise PredictionFailed(f"it returned {len(predicted)} predictions for {rows.count} rows")
-        if not _finite(predicted) or not _finite(probabilities):
-            raise PredictionFailed("it returned NaN or infinity")
-        return Outcome(rows, predicted.tolist(), None if probabilities is None else probabilities.tolist())
+        return checked_scores(predicted, probabilities, encoded.count)
 
     def _probabilities(self, features: Any) -> np.ndarray:
         by_class = np.asarray(self._final.predict_proba(features))
         return by_class[:, 1] if by_class.shape[1] == 2 else by_class.max(axis=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A version that passed every check and may answer requests."""
+    """A version that passed every check and may answer requests, in the role that an alias gives it."""
 
     name: str
     version: int
-    alias: str
+    role: str
     run_id: str
     digest: str
     signature: Signature
-    estimator: Estimator
+    engine: Engine
+    classes: list[Any] | None
     entity_key: str | None
     example: Mapping[str, Any]
     """A record that the model was warmed up on."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def score(self, records: list[Any]) -> Outcome:
-        """Check records and predict them.
+    def score(self, rows: Rows) -> Scores:
+        """Predict checked rows, outside of any batch.
 
         Raises:
-            RequestError: a record does not fit the signature.
-            PredictionFailed: the model failed on good records.
+            PredictionFailed: the model failed on good rows.
         """
-        return self.estimator.predict(self.signature.check(records, self.entity_key))
+        return self.engine.predict(self.engine.encode(rows))
 
     def describe(self) -> dict[str, Any]:
         """Return what `/models` says about it."""
         return {
-            "name": self.name,
             "version": self.version,
-            "alias": self.alias,
+            "role": self.role,
             "run_id": self.run_id,
             "serving_since": self.since.isoformat(),
+            "computed_by": self.engine.kind,
             "entity_key": self.entity_key,
-            "classes": self.estimator.classes,
+            "classes": self.classes,
             "inputs": [
                 {"name": field.name, "type": field.type, "required": field.required} for field in self.signature.fields
             ],
             "example": {"records": [self.example]},
         }
+
+
+def checked_scores(predicted: np.ndarray, probabilities: np.ndarray | None, count: int) -> Scores:
+    """Return a model's arrays as scores of `count` rows.
+
+    Raises:
+        PredictionFailed: the number is wrong, or one is NaN or infinite.
+    """
+    if len(predicted) != count:
+        raise PredictionFailed(f"it returned {len(predicted)} predictions for {count} rows")
+    if not _finite(predicted) or not _finite(probabilities):
+        raise PredictionFailed("it returned NaN or infinity")
+    return Scores(predicted.tolist(), None if probabilities is None else probabilities.tolist())
+
+
+def make_input(signature: Signature, rows: Rows) -> Any:
+    """Return rows as what the model was trained on: a frame, or a matrix if its signature is a tensor."""
+    if signature.tensor is None:
+        return make_frame(signature, rows)
+    return np.array(list(rows.columns.values()), dtype=signature.tensor).T
 
 
 def make_frame(signature: Signature, rows: Rows) -> pd.DataFrame:

@@ -23,6 +23,7 @@ class Version:
     run_id: str
     tags: Mapping[str, str]
     artifact_uri: str
+    """Where the registry says that its artifact is; `Registry.download` knows how to get it."""
 
 
 class Registry(Protocol):
@@ -36,6 +37,12 @@ class Registry(Protocol):
 
     def download(self, version: Version, parent: Path) -> Path:
         """Write the version's model directory to `parent`, an empty directory, or below it; return where it is."""
+
+    def set_tag(self, name: str, number: int, key: str, value: str) -> None:
+        """Set a tag of a version."""
+
+    def delete_tag(self, name: str, number: int, key: str) -> None:
+        """Take a tag away from a version, if it has it."""
 
 
 class MlflowRegistry:
@@ -59,10 +66,9 @@ class MlflowRegistry:
                 return found
 
     def version(self, name: str, number: int) -> Version:
-        """See `Registry.version`."""
+        """See `Registry.version`: one call, since versions are looked at with every poll."""
         version = self._client.get_model_version(name, str(number))
-        uri = self._client.get_model_version_download_uri(name, str(number))
-        return Version(name, number, version.run_id or "", dict(version.tags), uri)
+        return Version(name, number, version.run_id or "", dict(version.tags), str(version.source))
 
     def download(self, version: Version, parent: Path) -> Path:
         """See `Registry.download`.
@@ -70,9 +76,17 @@ class MlflowRegistry:
         Raises:
             VersionRefused: the artifact is not one that MLflow proxies; this server holds no keys of other stores.
         """
-        if not version.artifact_uri.startswith(PROXIED):
+        uri = self._client.get_model_version_download_uri(version.name, str(version.number))
+        if not uri.startswith(PROXIED):
             raise VersionRefused(
-                f"its artifact is not in MLflow's own store but in {version.artifact_uri}; "
-                "log the model to this MLflow server"
+                f"its artifact is not in MLflow's own store but in {uri}; log the model to this MLflow server"
             )
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.artifact_uri, dst_path=str(parent)))
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(parent)))
+
+    def set_tag(self, name: str, number: int, key: str, value: str) -> None:
+        """See `Registry.set_tag`."""
+        self._client.set_model_version_tag(name, str(number), key, value)
+
+    def delete_tag(self, name: str, number: int, key: str) -> None:
+        """See `Registry.delete_tag`."""
+        self._client.delete_model_version_tag(name, str(number), key)

@@ -1,99 +1,26 @@
-"""The input signature that MLflow stored with a model, and the check of records against it."""
+"""The input signature that MLflow stored with a model, and the check of requests against it."""
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
-from serving.errors import RequestError, VersionRefused, show
+from serving.errors import RequestError, VersionRefused, describe_finding, show
+from serving.models.types import TYPES, Mismatch, check_string, quick_column
 
 MAX_DETAILS = 20
 MAX_ENTITY_KEY_LENGTH = 500
-_FLOAT32_MAX = 3.4028234663852886e38
-_DATETIME_YEARS = range(1678, 2262)
-"""Whole years that nanoseconds since 1970 in 64 bits can hold."""
-
-
-class _Mismatch(Exception):
-    """A value is not of its field's type."""
-
-
-def _string(value: Any) -> str:
-    # PostgreSQL's jsonb has no NUL, and no text has half of a surrogate pair.
-    if type(value) is str and "\x00" not in value and (value.isascii() or _is_unicode(value)):
-        return value
-    raise _Mismatch
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _boolean(value: Any) -> bool:
-    if type(value) is bool:
-        return value
-    raise _Mismatch
-
-
-def _integer(bits: int) -> Callable[[Any], int]:
-    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-
-    def convert(value: Any) -> int:
-        # 3.0 is an integer in JSON Schema, and what pandas writes for an integer column with a gap in it.
-        if type(value) is float and value.is_integer():
-            value = int(value)
-        if type(value) is int and low <= value <= high:
-            return value
-        raise _Mismatch
-
-    return convert
-
-
-def _number(limit: float) -> Callable[[Any], float]:
-    def convert(value: Any) -> float:
-        if type(value) is not float:
-            if type(value) is not int:
-                raise _Mismatch
-            try:
-                value = float(value)
-            except OverflowError:
-                raise _Mismatch from None
-        if -limit <= value <= limit:
-            return value
-        raise _Mismatch
-
-    return convert
-
-
-def _datetime(value: Any) -> datetime:
-    if type(value) is str:
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise _Mismatch from None
-        if moment.tzinfo is not None and moment.year in _DATETIME_YEARS:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
-        if moment.year in _DATETIME_YEARS:
-            return moment
-    raise _Mismatch
-
-
-TYPES: Mapping[str, tuple[Callable[[Any], Any], str]] = {
-    "string": (_string, "a string (without NUL)"),
-    "boolean": (_boolean, "true or false"),
-    "integer": (_integer(32), f"an integer from {-(1 << 31)} to {(1 << 31) - 1}"),
-    "long": (_integer(64), f"an integer from {-(1 << 63)} to {(1 << 63) - 1}"),
-    "float": (_number(_FLOAT32_MAX), "a finite number in the range of float32"),
-    "double": (_number(math.nextafter(math.inf, 0)), "a finite number"),
-    "datetime": (_datetime, "an ISO 8601 date and time such as 2013-07-01T05:15:00"),
+_KEY_EXPECTED = f"a string of at most {MAX_ENTITY_KEY_LENGTH} characters, or an integer"
+_TENSOR_TYPES = {
+    "float64": "double",
+    "float32": "float",
+    "int64": "long",
+    "int32": "integer",
+    "bool": "boolean",
 }
-"""MLflow's column types: the check of a JSON value, and what a caller is told to send."""
+_MISSING = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +39,41 @@ class Field:
 
 @dataclass(slots=True)
 class Rows:
-    """Checked records, column by column in the order of the signature; null is None. All lists have `count` items."""
+    """Checked rows, column by column in the order of the signature; null is None. All lists have `count` items."""
 
     count: int
     columns: dict[str, list[Any]]
     entity_keys: list[str | None]
 
 
-class Signature:
-    """The fields of a model's input."""
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several requests to one model as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        sum(part.count for part in parts),
+        {name: [value for part in parts for value in part.columns[name]] for name in parts[0].columns},
+        [key for part in parts for key in part.entity_keys],
+    )
 
-    def __init__(self, fields: list[Field]) -> None:
+
+class Signature:
+    """The fields of a model's input.
+
+    `tensor` is None for a model that wants a frame. For one that was logged with a single tensor of shape [-1, n] it
+    is the tensor's numpy type; its fields are named "0" to "n-1", and a record may also be a list of n values.
+    """
+
+    def __init__(self, fields: Iterable[Field], tensor: str | None = None) -> None:
         """Take the fields in the model's order."""
         self.fields = tuple(fields)
-        self._names = frozenset(field.name for field in fields)
+        self.tensor = tensor
+        self._names = frozenset(field.name for field in self.fields)
+        names = [field.name for field in self.fields]
+        # of a single name, itemgetter gives the value alone
+        self._values: Callable[[dict[str, Any]], tuple[Any, ...]] = (
+            itemgetter(*names) if len(names) > 1 else lambda record: tuple(record[name] for name in names)
+        )
 
     def check(self, records: list[Any], entity_key: str | None) -> Rows:
         """Check records and turn them into columns.
@@ -137,62 +85,159 @@ class Signature:
         Raises:
             RequestError: 422; the message names the first finding, `details` the first `MAX_DETAILS`.
         """
-        findings: list[dict[str, Any]] = []
-        rows = Rows(len(records), {field.name: [] for field in self.fields}, [])
-        plan = [(field, TYPES[field.type][0], field.required, rows.columns[field.name].append) for field in self.fields]
-        for index, record in enumerate(records):
-            if type(record) is not dict:
-                findings.append(_finding(index, None, "an object of field: value", show(record)))
-                continue
-            for field, convert, required, append in plan:
-                value = record.get(field.name)
-                if value is None and not required:
-                    append(None)
-                    continue
-                try:
-                    append(convert(value))
-                except _Mismatch:
-                    got = show(value) if field.name in record else "nothing: the field is missing"
-                    findings.append(_finding(index, field.name, field.expected, got))
-            self._check_other_fields(index, record, entity_key, rows, findings)
-            if len(findings) >= MAX_DETAILS:
-                break
-        if findings:
-            raise _refusal(findings[:MAX_DETAILS])
-        return rows
+        if self.tensor is not None:
+            records = [self._named(record) for record in records]
+        rows = self._quick(records, entity_key)
+        return self._thorough(records, entity_key) if rows is None else rows
 
-    def _check_other_fields(
-        self, index: int, record: dict[str, Any], entity_key: str | None, rows: Rows, findings: list[dict[str, Any]]
-    ) -> None:
-        if entity_key is None:
-            rows.entity_keys.append(None)
-        else:
+    def _quick(self, records: list[Any], entity_key: str | None) -> Rows | None:
+        """Check records that have exactly the fields, and the entity key if any, with values that columns show to be
+        good. None says nothing: they have to be gone through one by one."""
+        if set(map(type, records)) != {dict}:
+            return None
+        extra = entity_key is not None and entity_key not in self._names and entity_key in records[0]
+        if set(map(len, records)) != {len(self.fields) + extra}:
+            return None
+        try:
+            values = zip(*map(self._values, records), strict=True)
+            given = [record[entity_key] for record in records] if extra else [None] * len(records)
+        except KeyError:
+            return None
+        keys = quick_column("string", False, given)
+        if (
+            keys is None
+            or entity_key in self._names
+            or len(max(filter(None, keys), key=len, default="")) > MAX_ENTITY_KEY_LENGTH
+        ):
+            return None
+        columns: dict[str, list[Any]] = {}
+        for field, column in zip(self.fields, values, strict=True):
+            quick = quick_column(field.type, field.required, column)
+            if quick is None:
+                return None
+            columns[field.name] = quick
+        return Rows(len(records), columns, keys)
+
+    def _thorough(self, records: list[Any], entity_key: str | None) -> Rows:
+        findings = [
+            finding(row, None, "an object of field: value", show(record))
+            for row, record in enumerate(records)
+            if type(record) is not dict
+        ]
+        if findings:
+            raise refusal(findings)
+        columns = {
+            field.name: self._column(field, [record.get(field.name, _MISSING) for record in records], findings)
+            for field in self.fields
+        }
+        nulls = [None] * len(records)
+        given = nulls if entity_key is None else [record.get(entity_key) for record in records]
+        keys = self._entity_keys(entity_key, given, findings)
+        self._refuse_unknown(records, entity_key, findings)
+        if findings:
+            raise refusal(findings)
+        return Rows(len(records), columns, keys)
+
+    def check_columns(
+        self, columns: Mapping[str, Sequence[Any]], count: int, entity_key: str | None, first_row: int = 0
+    ) -> Rows:
+        """Check columns of `count` values each. NaN counts as null. Raises what `check` raises.
+
+        `first_row` is what the first row is called in a message.
+        """
+        findings = [
+            finding(None, name, f"only known columns ({self._known})", "an unknown column")
+            for name in columns
+            if name not in self._names and name != entity_key
+        ]
+        for field in self.fields:
+            if field.name not in columns and field.required:
+                findings.append(finding(None, field.name, field.expected, "nothing: the column is missing"))
+        if findings:
+            raise refusal(findings)
+        nulls = [None] * count
+        checked = {
+            field.name: self._column_with_nan(field, columns.get(field.name, nulls), findings) for field in self.fields
+        }
+        given = columns.get(entity_key, nulls) if entity_key is not None else nulls
+        entity_keys = self._entity_keys(entity_key, given, findings)
+        if findings:
+            raise refusal([one | {"row": first_row + one["row"]} for one in findings])
+        return Rows(count, checked, entity_keys)
+
+    @property
+    def _known(self) -> str:
+        return ", ".join(field.name for field in self.fields)
+
+    def _named(self, record: Any) -> Any:
+        if type(record) is list and len(record) == len(self.fields):
+            return {field.name: value for field, value in zip(self.fields, record, strict=True)}
+        return record
+
+    def _column_with_nan(self, field: Field, values: Sequence[Any], findings: list[dict[str, Any]]) -> list[Any]:
+        quick = quick_column(field.type, field.required, values)  # refuses NaN, so that most columns are not searched
+        return self._column(field, _without_nan(values), findings) if quick is None else quick
+
+    def _column(self, field: Field, values: Sequence[Any], findings: list[dict[str, Any]]) -> list[Any]:
+        quick = quick_column(field.type, field.required, values)
+        if quick is not None:
+            return quick
+        convert = TYPES[field.type][0]
+        checked: list[Any] = []
+        found = 0
+        for row, value in enumerate(values):
+            if (value is None or value is _MISSING) and not field.required:
+                checked.append(None)
+                continue
             try:
-                rows.entity_keys.append(_entity_key(record.get(entity_key)))
-            except _Mismatch:
-                expected = f"a string of at most {MAX_ENTITY_KEY_LENGTH} characters, or an integer"
-                findings.append(_finding(index, entity_key, expected, show(record[entity_key])))
-        if not record.keys() <= self._names:
-            known = ", ".join(field.name for field in self.fields)
-            findings.extend(
-                _finding(index, name, f"only known fields ({known})", "an unknown field")
-                for name in record
-                if name not in self._names and name != entity_key
-            )
+                checked.append(convert(value))
+            except Mismatch:
+                got = "nothing: the field is missing" if value is _MISSING else show(value)
+                findings.append(finding(row, field.name, field.expected, got))
+                found += 1
+                if found == MAX_DETAILS:
+                    break
+        return checked
+
+    def _entity_keys(self, name: str | None, values: Sequence[Any], findings: list[dict[str, Any]]) -> list[str | None]:
+        if name is None:
+            return list(values)
+        keys: list[str | None] = []
+        for row, value in enumerate(values):
+            try:
+                keys.append(_entity_key(value))
+            except Mismatch:
+                findings.append(finding(row, name, _KEY_EXPECTED, show(value)))
+        return keys
+
+    def _refuse_unknown(
+        self, records: Sequence[dict[str, Any]], entity_key: str | None, findings: list[dict[str, Any]]
+    ) -> None:
+        allowed = self._names if entity_key is None else self._names | {entity_key}
+        for row, record in enumerate(records):
+            if not record.keys() <= allowed:
+                findings.extend(
+                    finding(row, name, f"only known fields ({self._known})", "an unknown field")
+                    for name in record
+                    if name not in allowed
+                )
 
 
 def parse_signature(mlmodel: Mapping[str, Any]) -> Signature:
     """Read the input signature of a model from its MLmodel file.
 
     Raises:
-        VersionRefused: there is none, or it has something else than columns of simple types.
+        VersionRefused: there is none, or it has something else than columns of simple types or one tensor of rows.
     """
     advice = "log the model with a DataFrame as input_example, or signature=infer_signature(frame, predictions)"
     raw = (mlmodel.get("signature") or {}).get("inputs")
     if not raw:
         raise VersionRefused(f"it has no input signature; {advice}")
+    columns = json.loads(raw)
+    if len(columns) == 1 and columns[0].get("type") == "tensor" and not columns[0].get("name"):
+        return _tensor_signature(columns[0]["tensor-spec"])
     fields = []
-    for column in json.loads(raw):
+    for column in columns:
         name, kind = column.get("name"), column.get("type")
         if not name or kind not in TYPES:
             where = f"column {show(name)}" if name else "its input"
@@ -204,23 +249,43 @@ def parse_signature(mlmodel: Mapping[str, Any]) -> Signature:
     return Signature(fields)
 
 
+def _tensor_signature(spec: Mapping[str, Any]) -> Signature:
+    dtype, shape = spec["dtype"], spec["shape"]
+    if dtype not in _TENSOR_TYPES or len(shape) != 2 or shape[1] < 1:
+        raise VersionRefused(
+            f"the signature is not one that can be served: a tensor of {dtype} and shape {shape}, supported are "
+            f"tensors of shape [-1, n] of {', '.join(_TENSOR_TYPES)}"
+        )
+    kind = _TENSOR_TYPES[dtype]
+    optional = kind in ("double", "float")  # NaN, which JSON writes as null
+    return Signature((Field(str(number), kind, not optional) for number in range(shape[1])), dtype)
+
+
+def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
+    if any(type(value) is float and math.isnan(value) for value in values):
+        return [None if type(value) is float and math.isnan(value) else value for value in values]
+    return values
+
+
 def _entity_key(value: Any) -> str | None:
     if value is None:
         return None
     if type(value) is int:
         value = str(value)
-    if len(_string(value)) > MAX_ENTITY_KEY_LENGTH:
-        raise _Mismatch
+    if len(check_string(value)) > MAX_ENTITY_KEY_LENGTH:
+        raise Mismatch
     return value
 
 
-def _finding(row: int, field: str | None, expected: str, got: str) -> dict[str, Any]:
+def finding(row: int | None, field: str | None, expected: str, got: str) -> dict[str, Any]:
+    """Return one entry of a refusal's details; `row` is None for what is wrong with a column as a whole."""
     safe = None if field is None else field.encode("utf-8", "backslashreplace").decode()
     return {"row": row, "field": safe, "expected": expected, "got": got}
 
 
-def _refusal(findings: list[dict[str, Any]]) -> RequestError:
-    first = findings[0]
-    where = f"row {first['row']}" + (f", field {first['field']!r}" if first["field"] is not None else "")
-    more = f" ({len(findings) - 1} more in details)" if len(findings) > 1 else ""
-    return RequestError(422, f"{where}: expected {first['expected']}, got {first['got']}{more}", findings)
+def refusal(findings: list[dict[str, Any]]) -> RequestError:
+    """Return the 422 whose message tells the first of `findings`, and whose details the first `MAX_DETAILS`."""
+    findings.sort(key=lambda one: -1 if one["row"] is None else one["row"])
+    shown = findings[:MAX_DETAILS]
+    more = f" ({len(shown) - 1} more in details)" if len(shown) > 1 else ""
+    return RequestError(422, describe_finding(shown[0]) + more, shown)

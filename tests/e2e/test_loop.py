@@ -116,7 +116,9 @@ def test_the_champion_serves_and_its_run_has_its_data(
     champion = registry.get_model_version_by_alias(PROJECT, "champion")
     account = stack.credentials("serving")
     served = httpx.get(account["url"] + "/models", headers={"Authorization": f"Bearer {account['token']}"}).json()
-    assert [(m["name"], str(m["version"])) for m in served["models"]] == [(PROJECT, str(champion.version))]
+    (deployment,) = served["models"]
+    assert deployment["name"] == PROJECT
+    assert [(str(one["version"]), one["role"]) for one in deployment["versions"]] == [(champion.version, "champion")]
     run = registry.get_run(champion.run_id)
     assert run.data.metrics["test_roc_auc"] > 0.6
     assert run.inputs.dataset_inputs[0].dataset.source.find("s3://snapshots/") >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import boto3
 import mlflow
 import pytest
 
-from contract import DIGEST_TAG, ENTITY_KEY_TAG, GATE_TAG, SNAPSHOT_TAG, artifact_digest
+from contract import DIGEST_TAG, ENTITY_KEY_TAG, EXAMPLE_OUTPUT_TAG, GATE_TAG, SNAPSHOT_TAG, artifact_digest
 from pipelines.environment import Environment
 from pipelines.warehouse import step_lock
 from tests.e2e.shop import Shop, open_shop
@@ -107,6 +108,7 @@ def test_a_candidate_that_passes_becomes_champion_once(shop: Shop, tmp_path: Pat
     assert version.tags[ENTITY_KEY_TAG] == "order_id"
     assert version.tags[GATE_TAG] == "passed"
     assert version.tags[SNAPSHOT_TAG].startswith("s3://")
+    assert len(json.loads(version.tags[EXAMPLE_OUTPUT_TAG])["probabilities"]) == 3
     assert version.run_id == first["run_id"]
     assert "roc_auc" in (version.description or "")
 

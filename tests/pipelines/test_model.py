@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import skops.io
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from contract import artifact_digest
+from contract import EXAMPLE_OUTPUT_TAG, artifact_digest
 from pipelines import model_store, plots
 from pipelines.dataset import Snapshot, split_by_time
 from pipelines.entry_point import build_model
@@ -46,6 +47,12 @@ def stored(fitted: Any, tmp_path: Path) -> Path:
 def test_a_model_is_the_same_after_storing(stored: Path, fitted: Any, x: pd.DataFrame) -> None:
     loaded = model_store.load(stored, artifact_digest(stored), "shop version 1")
     assert np.array_equal(predict(loaded, x, "here"), predict(fitted, x, "here"))
+
+
+def test_what_a_model_answers_for_its_example_is_kept(fitted: Any, x: pd.DataFrame) -> None:
+    kept = json.loads(model_store.example_tags(fitted, x)[EXAMPLE_OUTPUT_TAG])
+    assert kept["predictions"] == fitted.predict(x.head(3)).tolist()
+    assert kept["probabilities"] == predict(fitted, x.head(3), "here").tolist()
 
 
 def test_a_changed_model_is_not_loaded(stored: Path) -> None:

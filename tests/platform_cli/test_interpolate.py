@@ -47,8 +47,17 @@ def test_a_secret_that_looks_like_a_variable_is_not_replaced_again() -> None:
     assert interpolate("${S}", {"S": Secret("$A${A}")}, where="f") == Secret("$A${A}")
 
 
-def test_bcrypt_of_a_secret() -> None:
+def test_hashes_of_a_secret() -> None:
     assert interpolate("${S__BCRYPT}", VARIABLES, where="f") == bcrypt_of(Secret("hidden"))
+    # printf hidden | sha256sum
+    digest = "e564b4081d7a9ea4b00dada53bdae70c99b87b6fce869f0c3dd4d2bfa1e53e1c"
+    assert interpolate("me:${S__SHA256}", VARIABLES, where="f") == Secret(f"me:{digest}")
+
+
+@pytest.mark.parametrize("text", ["${A__SHA256}", "${A__BCRYPT}", "${B__SHA256}", "${__SHA256}", "${S__MD5}"])
+def test_only_a_secret_has_a_hash(text: str) -> None:
+    with pytest.raises(PlatformError, match="has no value"):
+        interpolate(text, VARIABLES, where="f")
 
 
 def test_a_tree_keeps_its_shape() -> None:

@@ -1,29 +1,34 @@
 """Models as MLflow stores them, and a model server in this process around fake edges."""
 
 import asyncio
+import json
+import os
 import warnings
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import mlflow.sklearn
 import numpy as np
 import pandas as pd
-import psycopg
 import pytest
 from mlflow.models import infer_signature
-from serving_fakes import AsgiClient, FakePostgres, FakeRegistry
+from serving_fakes import AsgiClient, FakeRegistry, wait_for
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from serving.http.app import Server, create_app
+from contract import DIGEST_TAG, ENTITY_KEY_TAG, artifact_digest
+from serving.journal.ship import Shipper
+from serving.keys.keyring import parse_builtin_keys
+from serving.metrics import Metrics
 from serving.models.follower import Follower
 from serving.models.loader import Loader
-from serving.metrics import Metrics
+from serving.run import Server, make_server
 from serving.settings import Settings
-from serving.store import PredictionStore
+from tools.postgres import Postgres
 
 ROWS = 60
 SaveModel = Callable[..., Path]
@@ -111,15 +116,8 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def postgres(monkeypatch: pytest.MonkeyPatch) -> FakePostgres:
-    fake = FakePostgres()
-    monkeypatch.setattr(psycopg, "connect", fake.connect)
-    return fake
-
-
-@pytest.fixture
 def loader(registry: FakeRegistry, tmp_path: Path) -> Loader:
-    return Loader(registry, tmp_path / "cache")
+    return Loader(registry, tmp_path / "cache", allow_pickle=False)
 
 
 @pytest.fixture
@@ -128,28 +126,89 @@ def follower(registry: FakeRegistry, loader: Loader, metrics: Metrics) -> Follow
 
 
 @pytest.fixture
-def server(follower: Follower, metrics: Metrics, postgres: FakePostgres, tmp_path: Path) -> Server:
-    settings = Settings(
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a server with the keys `client-key` (predict, feedback) and `admin-key` (admin, metrics)."""
+    keys = {"client:predict+feedback": "client-key", "admin:admin+metrics": "admin-key"}
+    hashed = ",".join(f"{name}:{sha256(key.encode()).hexdigest()}" for name, key in keys.items())
+    return Settings(
         host="127.0.0.1",
         port=1,
         tracking_uri="http://mlflow",
-        predictions_url="postgresql://serving@nowhere/serving",
-        api_keys={"client": "client-key", "pipelines": "pipelines-key"},
-        cache_dir=tmp_path,
+        api_keys=parse_builtin_keys(hashed),
+        webhook_secret="webhook-secret",
+        data_dir=tmp_path,
         poll_seconds=0.02,
         max_body_bytes=20_000,
     )
-    store = PredictionStore(settings.predictions_url, metrics, capacity=20, wait_seconds=5.0)
-    return Server(settings, follower, store, metrics)
+
+
+@pytest.fixture
+def server(settings: Settings, registry: FakeRegistry) -> Server:
+    return make_server(settings, registry)
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[AsgiClient]:
-    """A client with a key of a server that runs: it follows the registry and writes predictions."""
-    app = create_app(server)
+    """A client with a key of a server that runs: it follows the registry and writes its journal."""
     loop = asyncio.new_event_loop()
-    running = server.running(app)
+    running = server.control.router.lifespan_context(server.control)
     loop.run_until_complete(running.__aenter__())
-    yield AsgiClient(app, loop, {"authorization": "Bearer client-key"})
+    yield AsgiClient(server.app, loop, {"authorization": "Bearer client-key"})
     loop.run_until_complete(running.__aexit__(None, None, None))
     loop.close()
+
+
+@pytest.fixture
+def served(client: AsgiClient, registry: FakeRegistry, model_dir: Path, server: Server) -> AsgiClient:
+    """A client of a server that serves the classifier as `m`."""
+    registry.add("m", model_dir, {DIGEST_TAG: artifact_digest(model_dir), ENTITY_KEY_TAG: "flight_id"})
+    wait_for(lambda: "m" in server.follower.catalog.deployments)
+    return client
+
+
+@pytest.fixture
+def serve(client: AsgiClient, registry: FakeRegistry, server: Server, save_model: SaveModel) -> Callable[..., None]:
+    """Return a function that serves a fitted estimator under a name; its signature is that of `example`."""
+
+    def serve(name: str, estimator: Any, example: Any, **options: Any) -> None:
+        signature = infer_signature(example)
+        registry.add(name, save_model(estimator, signature=signature, input_example=example[:3], **options))
+        wait_for(lambda: name in server.follower.catalog.deployments)
+
+    return serve
+
+
+@pytest.fixture
+def journal(settings: Settings) -> Callable[[], list[dict[str, Any]]]:
+    """Return a function that reads all entries that the server has written down."""
+
+    def read() -> list[dict[str, Any]]:
+        files = sorted(settings.journal_dir.glob("worker-*/*.log"))
+        lines = b"".join(file.read_bytes() for file in files).splitlines()
+        return [json.loads(line.partition(b" ")[2]) for line in lines]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    with Postgres(Path(os.environ["PLATFORM_TEST_ENVS"])) as running:
+        yield running
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> Postgres:
+    """A PostgreSQL whose database `serving` is empty."""
+    postgres_server.query(
+        "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;"
+        "GRANT USAGE ON SCHEMA public TO PUBLIC;"
+    )
+    return postgres_server
+
+
+@pytest.fixture
+def shipper(postgres: Postgres, tmp_path: Path) -> Iterator[Shipper]:
+    """A shipper of the journal in `tmp_path` that keeps everything; it does not run."""
+    shipper = Shipper(tmp_path, postgres.url(), 0)
+    yield shipper
+    shipper.close()

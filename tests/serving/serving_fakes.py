@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +25,12 @@ class FakeRegistry:
         self.by_model: dict[str, dict[str, int]] = {}
         self.versions: dict[tuple[str, int], tuple[Path, dict[str, str]]] = {}
         self.down = False
+        self.reads = 0
         self.downloads = 0
+        self.blocked: dict[str | tuple[str, int], threading.Event] = {}
+        """Downloads of these models or versions wait for their event."""
+        self.written: list[tuple[str, int, str, str | None]] = []
+        """Each tag that was set, or taken away (None)."""
 
     def add(self, name: str, directory: Path, tags: dict[str, str] | None = None, *, champion: bool = True) -> int:
         """Register a version; without `tags` it gets the right digest and nothing else."""
@@ -35,19 +41,36 @@ class FakeRegistry:
             self.by_model[name]["champion"] = number
         return number
 
+    def tag(self, name: str, number: int, key: str) -> str | None:
+        """What a tag of a version is now."""
+        return self.versions[name, number][1].get(key)
+
     def aliases(self) -> dict[str, dict[str, int]]:
         self._answer()
+        self.reads += 1
         return {name: dict(aliases) for name, aliases in self.by_model.items()}
 
     def version(self, name: str, number: int) -> Version:
         self._answer()
         directory, tags = self.versions[name, number]
-        return Version(name, number, f"run-{number}", tags, str(directory))
+        return Version(name, number, f"run-{number}", dict(tags), str(directory))
 
     def download(self, version: Version, parent: Path) -> Path:
         self._answer()
         self.downloads += 1
+        for key in (version.name, (version.name, version.number)):
+            assert key not in self.blocked or self.blocked[key].wait(60)
         return Path(shutil.copytree(version.artifact_uri, parent / "artifacts"))
+
+    def set_tag(self, name: str, number: int, key: str, value: str) -> None:
+        self._answer()
+        self.versions[name, number][1][key] = value
+        self.written.append((name, number, key, value))
+
+    def delete_tag(self, name: str, number: int, key: str) -> None:
+        self._answer()
+        self.versions[name, number][1].pop(key, None)
+        self.written.append((name, number, key, None))
 
     def _answer(self) -> None:
         if self.down:

@@ -1,47 +1,43 @@
 """The server from a caller's side: the whole application in this process."""
 
+import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving_fakes import AsgiClient, FakePostgres, FakeRegistry, wait_for
+from serving_fakes import AsgiClient, FakeRegistry, wait_for
 
-from contract import DIGEST_TAG, ENTITY_KEY_TAG, artifact_digest
-from serving.http.app import Server
-from serving.models.model import Estimator, PredictionFailed
+from contract import CANARY_SHARE_TAG, DIGEST_TAG, ENTITY_KEY_TAG, artifact_digest
+from serving.errors import RequestError
+from serving.models.model import PredictionFailed
+from serving.run import Server
+
+Journal = Callable[[], list[dict[str, Any]]]
 
 PREDICT = "/models/m/predict"
 RECORD: dict[str, Any] = {"carrier": "UA", "hour": 5, "temp": None, "distance": 700.0}
 BODY = {"records": [RECORD, RECORD | {"distance": 10.0}]}
 
 
-@pytest.fixture
-def served(client: AsgiClient, registry: FakeRegistry, model_dir: Path, server: Server) -> AsgiClient:
-    """A client of a server that serves `m`."""
-    registry.add("m", model_dir, {DIGEST_TAG: artifact_digest(model_dir), ENTITY_KEY_TAG: "flight_id"})
-    wait_for(lambda: "m" in server.follower.catalog.served)
-    return client
-
-
 def version(client: AsgiClient) -> int:
     return int(client.post(PREDICT, BODY).json()["version"])
 
 
-def test_a_prediction_is_answered_and_stored(served: AsgiClient, postgres: FakePostgres) -> None:
+def test_a_prediction_is_answered_and_written_down(served: AsgiClient, journal: Journal) -> None:
     answer = served.post(PREDICT, {"records": [RECORD | {"flight_id": "f-1"}, RECORD | {"distance": 10}]})
     assert answer.status == 200
     content = answer.json()
-    assert (content["model"], content["version"], content["alias"]) == ("m", 1, "champion")
+    assert (content["model"], content["version"], content["role"]) == ("m", 1, "champion")
     assert [one["prediction"] for one in content["predictions"]] == [True, False]
     assert [one["probability"] > 0.5 for one in content["predictions"]] == [True, False]
-    stored = {str(key): row for key, row in postgres.rows.items()}
-    assert list(stored) == [one["prediction_id"] for one in content["predictions"]]
-    first = stored[content["predictions"][0]["prediction_id"]]
-    assert first[5] == "f-1"
-    assert "flight_id" not in first[6]
-    assert first[8] == content["predictions"][0]["probability"]
-    assert first[10] == "client"
+    (entry,) = journal()
+    text = json.dumps(entry)
+    assert content["predictions"][0]["prediction_id"] in text
+    assert answer.headers["x-request-id"] in text
+    for part in ("f-1", "client", "champion", '"distance": [700.0, 10.0]'):
+        assert part in text
 
 
 def test_a_regressor_is_served_beside_it(served: AsgiClient, registry: FakeRegistry, regressor_dir: Path) -> None:
@@ -55,7 +51,7 @@ def test_a_regressor_is_served_beside_it(served: AsgiClient, registry: FakeRegis
 def test_a_moved_alias_is_served_without_a_restart(
     served: AsgiClient, registry: FakeRegistry, other_model_dir: Path
 ) -> None:
-    registry.add("m", other_model_dir)
+    registry.add("m", other_model_dir, {DIGEST_TAG: artifact_digest(other_model_dir), ENTITY_KEY_TAG: "flight_id"})
     wait_for(lambda: version(served) == 2)
     registry.by_model["m"]["champion"] = 1
     wait_for(lambda: version(served) == 1)
@@ -72,14 +68,70 @@ def test_a_bad_version_is_reported_and_the_good_one_serves_on(
     assert version(served) == 1
 
 
-def test_without_postgresql_predictions_are_answered_and_written_later(
-    served: AsgiClient, postgres: FakePostgres
+def test_what_cannot_be_written_down_is_not_answered(
+    served: AsgiClient, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    postgres.down = True
-    answers = [served.post(PREDICT, BODY) for _ in range(3)]
-    assert [answer.status for answer in answers] == [200] * 3
-    postgres.down = False
-    wait_for(lambda: len(postgres.rows) == 6)
+    def full(*_: Any, **__: Any) -> None:
+        raise RequestError(503, "the journal is full")
+
+    monkeypatch.setattr(server.plane.journal, "predictions", full)
+    assert served.post(PREDICT, BODY).status == 503
+
+
+def test_a_version_or_an_alias_can_be_named(served: AsgiClient, registry: FakeRegistry, other_model_dir: Path) -> None:
+    tags = {DIGEST_TAG: artifact_digest(other_model_dir), ENTITY_KEY_TAG: "flight_id"}
+    registry.by_model["m"]["canary"] = registry.add("m", other_model_dir, tags, champion=False)
+    wait_for(lambda: served.post(f"{PREDICT}?alias=canary", BODY).status == 200)
+    assert served.post(f"{PREDICT}?alias=canary", BODY).json()["version"] == 2
+    assert served.post(f"{PREDICT}?version=2", BODY).json()["role"] == "canary"
+    assert served.post(f"{PREDICT}?version=1", BODY).json()["role"] == "champion"
+    refused = served.post(f"{PREDICT}?version=9", BODY)
+    assert refused.status == 404
+    assert "2" in refused.json()["error"], "the answer lists what is served"
+
+
+@pytest.fixture
+def with_canary(served: AsgiClient, registry: FakeRegistry, other_model_dir: Path) -> AsgiClient:
+    """A client of a server whose `m` has a canary with half of the traffic."""
+    tags = {DIGEST_TAG: artifact_digest(other_model_dir), CANARY_SHARE_TAG: "50", ENTITY_KEY_TAG: "flight_id"}
+    registry.by_model["m"]["canary"] = registry.add("m", other_model_dir, tags, champion=False)
+    wait_for(lambda: served.post(f"{PREDICT}?alias=canary", BODY).status == 200)
+    return served
+
+
+def test_a_canary_gets_its_share_and_each_caller_sees_one_version(with_canary: AsgiClient) -> None:
+    def answered_by(key: str) -> int:
+        return int(with_canary.post(PREDICT, BODY, x_routing_key=key).json()["version"])
+
+    first = {f"user-{n}": answered_by(f"user-{n}") for n in range(100)}
+    assert 25 < list(first.values()).count(2) < 75
+    assert {key: answered_by(key) for key in first} == first
+
+
+def test_without_a_header_the_entity_key_decides(with_canary: AsgiClient) -> None:
+    def answered_by(key: str) -> int:
+        return int(with_canary.post(PREDICT, {"records": [RECORD | {"flight_id": key}]}).json()["version"])
+
+    first = {f"f-{n}": answered_by(f"f-{n}") for n in range(40)}
+    assert set(first.values()) == {1, 2}
+    assert {key: answered_by(key) for key in first} == first
+
+
+def test_what_a_canary_fails_on_the_champion_answers(
+    with_canary: AsgiClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary = server.follower.catalog.deployments["m"].canary
+    assert canary is not None
+    monkeypatch.setattr(canary.engine, "predict", failing)
+    answers = [with_canary.post(PREDICT, BODY, x_routing_key=f"user-{n}") for n in range(20)]
+    assert {(answer.status, answer.json()["version"]) for answer in answers} == {(200, 1)}
+    assert with_canary.post(f"{PREDICT}?alias=canary", BODY).status == 500, "who asks for it sees what it does"
+    failures = 'model_infer_request_failure_total{model="m",role="canary",status_code="500",version="2"}'
+    assert failures in with_canary.get("/metrics", authorization="Bearer admin-key").body.decode()
+
+
+def failing(*_: Any) -> None:
+    raise PredictionFailed("ZeroDivisionError: by zero")
 
 
 def test_before_anything_is_known_the_answer_is_503(client: AsgiClient, registry: FakeRegistry, server: Server) -> None:
@@ -112,15 +164,13 @@ def test_every_page_but_the_health_checks_wants_a_key(client: AsgiClient, path: 
     assert "Authorization: Bearer KEY" in answer.json()["error"]
 
 
-def test_a_prediction_wants_a_key(served: AsgiClient, postgres: FakePostgres) -> None:
+def test_a_prediction_wants_a_key_that_allows_it(served: AsgiClient, journal: Journal) -> None:
     answer = served.post(PREDICT, BODY, authorization="Bearer wrong")
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
-    assert not postgres.rows
-
-
-def test_the_caller_is_recorded_by_name(served: AsgiClient, postgres: FakePostgres) -> None:
-    served.post(PREDICT, BODY, authorization="Bearer pipelines-key")
-    assert {row[10] for row in postgres.rows.values()} == {"pipelines"}
+    assert served.post(PREDICT, BODY, authorization="Bearer admin-key").status == 403
+    assert served.get("/metrics").status == 403
+    assert served.get("/keys").status == 403
+    assert not journal()
 
 
 @pytest.mark.parametrize(
@@ -139,15 +189,15 @@ def test_the_caller_is_recorded_by_name(served: AsgiClient, postgres: FakePostgr
     ],
 )
 def test_a_bad_request_is_told_what_is_wrong_and_stores_nothing(
-    served: AsgiClient, postgres: FakePostgres, body: Any, headers: dict[str, str], expected: tuple[int, str]
+    served: AsgiClient, journal: Journal, body: Any, headers: dict[str, str], expected: tuple[int, str]
 ) -> None:
     status, message = expected
     answer = served.post(PREDICT, body, **headers)
     assert answer.status == status
     assert message in answer.json()["error"]
-    assert not postgres.rows
-    counted = f'serving_requests_total{{model="m",status="{status}",version="1"}} 1.0'
-    assert counted in served.get("/metrics").body.decode()
+    assert not journal()
+    counted = f'rest_server_requests_total{{method="POST",path="/models/{{model}}/predict",status_code="{status}"}} 1.0'
+    assert counted in served.get("/metrics", authorization="Bearer admin-key").body.decode()
 
 
 def test_content_type_may_have_parameters(served: AsgiClient) -> None:
@@ -159,16 +209,15 @@ def test_unknown_models_and_pages_are_404_and_make_no_series(served: AsgiClient)
     assert (answer.status, answer.json()["error"]) == (404, "no model 'nobody'; served are: m")
     assert served.get("/nobody").json()["error"].startswith("no page /nobody")
     assert served.get(PREDICT).status == 405
-    assert "nobody" not in served.get("/metrics").body.decode()
+    assert "nobody" not in served.get("/metrics", authorization="Bearer admin-key").body.decode()
 
 
 def test_a_model_that_fails_is_a_500_without_its_insides(
-    served: AsgiClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    served: AsgiClient, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: Any) -> None:
-        raise PredictionFailed("ZeroDivisionError: by zero")
-
-    monkeypatch.setattr(Estimator, "predict", fail)
+    champion = server.follower.catalog.deployments["m"].champion
+    assert champion is not None
+    monkeypatch.setattr(champion.engine, "predict", failing)
     answer = served.post(PREDICT, BODY)
     assert answer.status == 500
     assert answer.json()["error"] == "version 1 of 'm' failed on these records; the server's log says why"
@@ -177,37 +226,28 @@ def test_a_model_that_fails_is_a_500_without_its_insides(
 
 def test_metrics_tell_requests_classes_and_gaps(served: AsgiClient) -> None:
     served.post(PREDICT, BODY)
-    answer = served.get("/metrics")
+    answer = served.get("/metrics", authorization="Bearer admin-key")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = answer.body.decode().splitlines()
+    version = 'model="m",role="champion",version="1"'
     for line in (
-        'serving_requests_total{model="m",status="200",version="1"} 1.0',
-        'serving_request_duration_seconds_count{model="m",status="200",version="1"} 1.0',
-        'serving_rows_total{model="m",version="1"} 2.0',
-        'serving_predictions_total{class="true",model="m",version="1"} 1.0',
-        'serving_predictions_total{class="false",model="m",version="1"} 1.0',
-        'serving_input_missing_total{feature="temp",model="m",version="1"} 2.0',
-        'serving_model_info{alias="champion",model="m",run_id="run-1",version="1"} 1.0',
-        "serving_store_rows_written_total 2.0",
+        f"model_infer_request_success_total{{{version}}} 1.0",
+        f"model_infer_request_duration_count{{{version}}} 1.0",
+        f"batch_request_queue_count{{{version}}} 1.0",
+        f"serving_rows_total{{{version}}} 2.0",
+        f'serving_predictions_total{{class="true",{version}}} 1.0',
+        f'serving_predictions_total{{class="false",{version}}} 1.0',
+        f'serving_input_missing_total{{feature="temp",{version}}} 2.0',
         "serving_registry_up 1.0",
     ):
         assert line in lines
+    assert any(line.startswith("serving_model_info{") and 'role="champion",run_id="run-1"' in line for line in lines)
 
 
 def test_the_list_of_models_holds_a_request_that_works(served: AsgiClient) -> None:
-    (model,) = served.get("/models").json()["models"]
-    assert (model["version"], model["run_id"], model["entity_key"]) == (1, "run-1", "flight_id")
+    (deployment,) = served.get("/models").json()["models"]
+    (model,) = deployment["versions"]
+    assert (deployment["name"], model["version"], model["role"]) == ("m", 1, "champion")
+    assert (model["run_id"], model["entity_key"]) == ("run-1", "flight_id")
     assert model["inputs"][2] == {"name": "temp", "type": "double", "required": False}
     assert served.post(PREDICT, model["example"]).status == 200
-
-
-def test_the_docs_describe_the_server_and_load_nothing_from_elsewhere(served: AsgiClient) -> None:
-    page = served.get("/docs").body.decode()
-    assert "http://" not in page and "https://" not in page
-    assert served.get("/docs/static/swagger-ui-bundle.js").status == 200
-    schema = served.get("/openapi.json").json()
-    assert schema["security"] == [{"key": []}]
-    predict = schema["paths"]["/models/{name}/predict"]["post"]
-    assert set(predict["responses"]) == {"200", "400", "401", "404", "413", "415", "422", "500", "503"}
-    example = predict["requestBody"]["content"]["application/json"]["examples"]["m"]["value"]
-    assert served.post(PREDICT, example).status == 200

@@ -2,16 +2,17 @@
 
 import pytest
 
-from serving.http.body import parse_records
 from serving.errors import RequestError
+from serving.http.body import parse_json
+from serving.protocols.records import parse_records
 
 
 def test_the_records_are_returned_as_they_are() -> None:
-    assert parse_records(b'{"records": [{"a": 1}, 2]}') == [{"a": 1}, 2]
+    assert parse_records(parse_json(b'{"records": [{"a": 1}, 2]}')) == [{"a": 1}, 2]
 
 
 def test_nan_is_parsed_so_that_its_field_can_be_named() -> None:
-    (record,) = parse_records(b'{"records": [{"a": NaN}]}')
+    (record,) = parse_records(parse_json(b'{"records": [{"a": NaN}]}'))
     assert record["a"] != record["a"]
 
 
@@ -36,6 +37,6 @@ def test_nan_is_parsed_so_that_its_field_can_be_named() -> None:
 )
 def test_what_is_wrong_is_said(body: bytes, message: str) -> None:
     with pytest.raises(RequestError) as caught:
-        parse_records(body)
+        parse_records(parse_json(body))
     assert caught.value.status == 400
     assert message in caught.value.message

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from serving.errors import VersionRefused
-from serving.models.model import Estimator, Outcome, PredictionFailed, make_frame
+from serving.models.model import Estimator, PredictionFailed, Scores, make_frame
 from serving.models.signature import Field, Rows, Signature
 
 SIGNATURE = Signature(
@@ -28,7 +28,7 @@ SIGNATURE = Signature(
 NUMBERS = Signature([Field("a", "double", True)])
 
 
-def outcome(model: Any) -> Outcome:
+def outcome(model: Any) -> Scores:
     records = training_frame().replace({np.nan: None}).to_dict(orient="records")
     return Estimator(model, SIGNATURE).predict(SIGNATURE.check(records, None))
 

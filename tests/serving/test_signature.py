@@ -1,5 +1,6 @@
 """What the signature lets through, and what a caller is told about the rest."""
 
+import itertools
 import json
 import math
 from datetime import datetime
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from serving.errors import RequestError, VersionRefused
-from serving.models.signature import MAX_DETAILS, Field, Signature, parse_signature
+from serving.models.signature import MAX_DETAILS, Field, Rows, Signature, parse_signature
+from serving.models.types import TYPES, quick_column
 
 SIGNATURE = Signature(
     [
@@ -147,8 +149,8 @@ def test_the_signature_is_read_as_mlflow_stores_it() -> None:
         ({}, "it has no input signature"),
         ({"signature": None}, "it has no input signature"),
         (
-            {"signature": {"inputs": '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 3]}}]'}},
-            'its input has type "tensor"',
+            {"signature": {"inputs": '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 3, 3]}}]'}},
+            "a tensor of float64 and shape",
         ),
         ({"signature": {"inputs": '[{"type": "binary", "name": "photo"}]'}}, 'column "photo" has type "binary"'),
     ],
@@ -156,3 +158,94 @@ def test_the_signature_is_read_as_mlflow_stores_it() -> None:
 def test_a_signature_that_cannot_be_checked_is_refused(mlmodel: dict[str, Any], reason: str) -> None:
     with pytest.raises(VersionRefused, match=reason):
         parse_signature(mlmodel)
+
+
+TENSOR = {"signature": {"inputs": '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 3]}}]'}}
+
+
+def test_a_tensor_has_a_field_a_column_and_takes_lists() -> None:
+    parsed = parse_signature(TENSOR)
+    assert parsed.tensor == "float64"
+    assert [field.name for field in parsed.fields] == ["0", "1", "2"]
+    rows = parsed.check([[1, 2.5, None], {"0": 4.0, "1": 5.0, "2": 6.0}], None)
+    assert rows.columns == {"0": [1.0, 4.0], "1": [2.5, 5.0], "2": [None, 6.0]}
+    with pytest.raises(RequestError, match="row 1: expected an object"):
+        parsed.check([[1, 2, 3], [1, 2]], None)
+
+
+COLUMNS: dict[str, list[Any]] = {"name": ["a", "b"], "size": [1.5, math.nan], "key": ["k-1", 7]}
+FRAME = Signature([Field("name", "string", True), Field("size", "double", False)])
+
+
+def test_columns_are_checked_as_records_are() -> None:
+    rows = FRAME.check_columns(COLUMNS, 2, "key")
+    assert rows == Rows(2, {"name": ["a", "b"], "size": [1.5, None]}, ["k-1", "7"])
+    assert FRAME.check_columns({"name": ["a", "b"]}, 2, None).columns["size"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": None}, "field 'name': expected a string (without NUL), got nothing: the column is missing"),
+        ({"name": ["a", None]}, "row 1, field 'name': expected a string"),
+        ({"name": ["a", math.nan]}, "row 1, field 'name': expected a string"),
+        ({"size": ["x", "y"]}, "row 0, field 'size': expected a finite number, or null, got \"x\" (1 more"),
+        ({"size": [math.inf, 1.0]}, "row 0, field 'size'"),
+        ({"colour": ["r", "g"]}, "field 'colour': expected only known columns (name, size), got an unknown column"),
+        ({"key": [[], "a"]}, "row 0, field 'key'"),
+    ],
+)
+def test_what_is_wrong_with_columns_is_said(changes: dict[str, Any], message: str) -> None:
+    columns = {name: values for name, values in (COLUMNS | changes).items() if values is not None}
+    with pytest.raises(RequestError) as caught:
+        FRAME.check_columns(columns, 2, "key")
+    assert caught.value.status == 422
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("kind", sorted(TYPES))
+@pytest.mark.parametrize("required", [True, False])
+def test_the_quick_check_of_a_column_says_what_the_check_of_each_value_says(kind: str, required: bool) -> None:
+    """Over all pairs of awkward values: whatever passes quickly has the values that the slow way gives."""
+    awkward: list[Any] = [
+        *(0, 1, -1, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**400),
+        *(0.0, -0.0, 1.5, 3.0, 1e300, -1e300, 3.5e38, math.nan, math.inf, -math.inf),
+        *(True, False, None, "", "a", "é", "\x00", "\ud800", "2013-07-01T05:15:00", [], {}),
+    ]
+    passed = 0
+    for values in itertools.product(awkward, repeat=2):
+        quick = quick_column(kind, required, values)
+        if quick is None:
+            continue
+        passed += 1
+        slow = [None if value is None and not required else TYPES[kind][0](value) for value in values]
+        assert [(type(v), v) for v in quick] == [(type(v), v) for v in slow], values
+    assert passed or kind in ("float", "datetime")
+
+
+WHOLE = {"name": "a", "size": 1.5, "key": "k-1"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        WHOLE,
+        {"name": "b", "size": 2},
+        {"name": "b", "key": 7},
+        {"name": "b", "size": None, "key": None},
+        {"name": "b", "size": 1.0, "colour": "red"},
+        {"size": 1.0, "key": "k", "colour": "red"},
+        {"name": "b", "size": 1.0, "key": "x" * 501},
+        {"name": 7, "size": 1.0, "key": "k"},
+        ["b", 1.0, "k"],
+        "abc",
+    ],
+)
+def test_records_are_checked_the_same_quickly_and_one_by_one(other: Any) -> None:
+    """The quick way either gives what the thorough one gives, or leaves the records to it."""
+    for records in ([WHOLE, other], [other, WHOLE], [other]):
+        for key in ("key", None, "name"):
+            quick = FRAME._quick(records, key)
+            if quick is not None:
+                assert quick == FRAME._thorough(records, key)
+    assert FRAME._quick([WHOLE, WHOLE], "key") is not None

@@ -1,0 +1,61 @@
+"""The shipper as the service that runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from journal_fakes import answer, written
+from journal_shipping import shipped_ids
+from serving_fakes import wait_for
+
+from serving.journal import healthcheck
+from tools.postgres import Postgres
+
+
+def service(journal: Path, **env: str) -> "subprocess.Popen[str]":
+    assert journal.name == "journal"
+    return subprocess.Popen(
+        [sys.executable, "-m", "serving.journal"],
+        env=os.environ | {"SERVING_DATA_DIR": str(journal.parent)} | env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def health(journal: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-I", "-S", healthcheck.__file__, str(journal)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_service(postgres: Postgres, tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    assert "has not begun yet" in health(journal).stderr
+    first = service(journal, PREDICTIONS_URL=postgres.url())
+    wait_for(lambda: health(journal).returncode == 0, 20)
+    second = service(journal, PREDICTIONS_URL=postgres.url())
+    assert second.stderr is not None
+    assert "another shipper has this journal" in second.stderr.readline()
+    written(journal, answer())
+    wait_for(lambda: len(shipped_ids(postgres)) == 1)
+    figures = (journal / healthcheck.FIGURES_FILE).read_text()
+    for name in ("shipped_rows_total", "refused_rows_total", "waiting_bytes", "lag_seconds", "postgres_up"):
+        assert f"\nserving_journal_{name} " in figures
+    first.terminate()
+    assert first.wait(20) == 0
+    written(journal, answer())
+    wait_for(lambda: len(shipped_ids(postgres)) == 2, 20)
+    second.terminate()
+    assert second.wait(20) == 0
+    os.utime(journal / healthcheck.FIGURES_FILE, (1, 1))
+    stale = health(journal)
+    assert (stale.returncode, "the shipper has not moved for" in stale.stderr) == (1, True)
+
+
+def test_wrong_settings_are_all_named(tmp_path: Path) -> None:
+    process = service(tmp_path / "journal", SERVING_DATA_DIR="", PREDICTIONS_URL="", SERVING_RETENTION_DAYS="-1")
+    _, told = process.communicate()
+    assert process.returncode == 2
+    for name in ("PREDICTIONS_URL is not set", "SERVING_DATA_DIR is not set", "SERVING_RETENTION_DAYS: expected"):
+        assert name in told
