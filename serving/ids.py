@@ -1,12 +1,16 @@
 """Ids of predictions: one draw of randomness a request, a row number at the end."""
 
-import os
 import time
 import uuid
+from random import Random
 
 ROW_BITS = 20
 MAX_ROWS = 1 << ROW_BITS
 """Most rows that share one draw; a larger batch is scored in parts."""
+
+
+_LOW_BITS = (1 << 42) - 1
+_random = Random()  # noqa: S311 - seeded by the system in each process; an id has to be unique, not secret
 
 
 class PredictionIds:
@@ -23,10 +27,10 @@ class PredictionIds:
     @classmethod
     def drawn(cls, count: int) -> "PredictionIds":
         """Return new ids for `count` rows."""
-        random = int.from_bytes(os.urandom(7))
-        value = int(time.time() * 1000) << 80 | 7 << 76 | (random & 0xFFF) << 64
-        value |= 0b10 << 62 | (random >> 12 & ((1 << 42) - 1)) << ROW_BITS
-        return cls(str(uuid.UUID(int=value)), count)
+        drawn = _random.getrandbits(54)
+        low = 0b10 << 62 | (drawn & _LOW_BITS) << ROW_BITS
+        head, tail = f"{int(time.time() * 1000):012x}", f"{low:016x}"
+        return cls(f"{head[:8]}-{head[8:]}-7{drawn >> 42:03x}-{tail[:4]}-{tail[4:]}", count)
 
     def texts(self) -> list[str]:
         """Return the id of each row."""

@@ -68,7 +68,8 @@ def _guess(limits: np.ndarray, origin: Origin, probe: Probe) -> np.ndarray:
     """Return what is right for a field that is not changed, and near for one that is scaled."""
     if probe.single or probe.fields[origin.field].type == "float":
         limits = _rounded_below(limits)
-    return limits * origin.scale + origin.shift if origin.affine else limits
+    with np.errstate(over="ignore"):
+        return limits * origin.scale + origin.shift if origin.affine else limits
 
 
 def _search(asked: _Asked, guess: np.ndarray, kinds: np.ndarray, origins: Sequence[Origin], probe: Probe) -> np.ndarray:

@@ -65,7 +65,8 @@ class Journal:
         self._max_bytes = max_bytes
         self._segment_bytes = min(SEGMENT_BYTES, max(max_bytes // 16, 1))
         self._budget = 0
-        self._unsynced = False
+        self._writes = 0
+        self._synced_writes = 0
         self._refusing = False
         self._segment: Segment
         self._spare: Segment | None = None
@@ -139,7 +140,7 @@ class Journal:
         except OSError as exc:
             raise self._refusal(_reason(exc), str(exc)) from exc
         self._budget -= len(line)
-        self._unsynced = True
+        self._writes += 1
         if self._refusing:
             self._refusing = False
             log.info("the journal is written again")
@@ -178,8 +179,9 @@ class Journal:
         """Bring what was written to the disk, and tell those who wait. What they wrote is in the segment that is
         current when this begins, or in an earlier one."""
         waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        segments = [self._segment] if self._unsynced else []
-        self._unsynced = False
+        writes = self._writes  # counted by the event loop alone, so that none is lost between a look and a reset
+        segments = [self._segment] if writes != self._synced_writes else []
+        self._synced_writes = writes
         retired = [self._retired.popleft() for _ in range(len(self._retired))]
         failed = [segment for segment in dict.fromkeys(retired + segments) if not self._synced(segment)]
         for segment in retired:

@@ -150,7 +150,7 @@ class Shipper:
             PositionMoved: another shipper was faster.
         """
         connection = self._connected()
-        self._care()
+        self._care(connection)
         parts = read_parts(self._journal, self._positions)
         moving = [part for part in parts if part.stop > part.start]
         if moving:
@@ -221,12 +221,17 @@ class Shipper:
             self._away = True
             log.error("nothing is shipped until this is over, the journal keeps it: %s", str(exc).partition("\n")[0])
 
-    def _care(self) -> None:
+    def _care(self, connection: Connection) -> None:
         if self._cared_at and time.monotonic() - self._cared_at < CARE_SECONDS:
             return
-        self._tables.care(datetime.now(UTC), self._retention_days)
-        self._tables.forget_segments(segment_name(path) for path in segment_files(self._journal))
         self._cared_at = time.monotonic()
+        try:
+            self._tables.care(datetime.now(UTC), self._retention_days)
+            self._tables.forget_segments(segment_name(path) for path in segment_files(self._journal))
+        except psycopg.Error as exc:
+            if connection.closed:
+                raise
+            log.error("old rows cannot be removed, rows are shipped all the same: %s", str(exc).partition("\n")[0])
 
     def _tell(self) -> None:
         try:

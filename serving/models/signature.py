@@ -4,6 +4,8 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import isfinite
 from operator import itemgetter
 from typing import Any
 
@@ -69,7 +71,8 @@ class Signature:
         self.fields = tuple(fields)
         self.tensor = tensor
         self._names = frozenset(field.name for field in self.fields)
-        names = [field.name for field in self.fields]
+        self._ordered = names = [field.name for field in self.fields]
+        self._all_double = all(field.type == "double" for field in self.fields)
         # of a single name, itemgetter gives the value alone
         self._values: Callable[[dict[str, Any]], tuple[Any, ...]] = (
             itemgetter(*names) if len(names) > 1 else lambda record: tuple(record[name] for name in names)
@@ -99,24 +102,30 @@ class Signature:
         if set(map(len, records)) != {len(self.fields) + extra}:
             return None
         try:
-            values = zip(*map(self._values, records), strict=True)
-            given = [record[entity_key] for record in records] if extra else [None] * len(records)
+            values = list(zip(*map(self._values, records), strict=True))
+            keys = _quick_keys([record[entity_key] for record in records]) if extra else [None] * len(records)
         except KeyError:
             return None
-        keys = quick_column("string", False, given)
-        if (
-            keys is None
-            or entity_key in self._names
-            or len(max(filter(None, keys), key=len, default="")) > MAX_ENTITY_KEY_LENGTH
-        ):
+        if keys is None or entity_key in self._names:
             return None
-        columns: dict[str, list[Any]] = {}
+        columns = self._quick_numbers(values) if self._all_double else self._quick_columns(values)
+        return None if columns is None else Rows(len(records), columns, keys)
+
+    def _quick_numbers(self, values: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]] | None:
+        """Look at all columns at once, where all are numbers that may not be missing."""
+        flat = list(chain.from_iterable(values))
+        if set(map(type, flat)) != {float} or not isfinite(sum(flat)):
+            return self._quick_columns(values)
+        return dict(zip(self._ordered, map(list, values), strict=True))
+
+    def _quick_columns(self, values: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]] | None:
+        columns = {}
         for field, column in zip(self.fields, values, strict=True):
             quick = quick_column(field.type, field.required, column)
             if quick is None:
                 return None
             columns[field.name] = quick
-        return Rows(len(records), columns, keys)
+        return columns
 
     def _thorough(self, records: list[Any], entity_key: str | None) -> Rows:
         findings = [
@@ -259,6 +268,12 @@ def _tensor_signature(spec: Mapping[str, Any]) -> Signature:
     kind = _TENSOR_TYPES[dtype]
     optional = kind in ("double", "float")  # NaN, which JSON writes as null
     return Signature((Field(str(number), kind, not optional) for number in range(shape[1])), dtype)
+
+
+def _quick_keys(keys: list[Any]) -> list[str | None] | None:
+    quick = quick_column("string", False, keys)
+    longest = max(filter(None, quick), key=len, default="") if quick is not None else ""
+    return quick if len(longest) <= MAX_ENTITY_KEY_LENGTH else None
 
 
 def _without_nan(values: Sequence[Any]) -> Sequence[Any]:

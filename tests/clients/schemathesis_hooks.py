@@ -1,5 +1,6 @@
-"""Lets Schemathesis send tables: bytes that are none."""
+"""What Schemathesis is to send for what it does not know: bytes for tables, moments in the range of a signature."""
 
+from datetime import datetime
 from typing import Any
 
 import hypothesis.strategies as st
@@ -20,3 +21,6 @@ def as_it_is(_: Any, value: Any) -> bytes:
 
 for name in TABLES:
     schemathesis.openapi.media_type(name, st.binary(max_size=200))
+
+MOMENTS = st.datetimes(datetime(1678, 1, 1), datetime(2261, 12, 31))
+schemathesis.openapi.format("date-time-local", MOMENTS.map(datetime.isoformat))

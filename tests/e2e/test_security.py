@@ -143,9 +143,21 @@ def test_a_wrong_key_for_the_model_server_is_refused(stack: Stack) -> None:
         assert httpx.get(account["url"] + "/models", headers=headers).status_code == code
 
 
-def connect(stack: Stack, role: str, database: str, password: str | None = None) -> psycopg.Connection:
+@pytest.mark.parametrize(("key", "code"), [("platform.serving", 404), ("platform.gate", 403)])
+def test_the_model_server_may_write_one_tag_in_mlflow_and_no_other(stack: Stack, key: str, code: int) -> None:
+    password = secret(stack, "MLFLOW_SERVING_PASSWORD")
+    body = {"name": "no-such-model", "version": "1", "key": key, "value": "x"}
+    url = stack.credentials("mlflow")["url"] + "/api/2.0/mlflow/model-versions/set-tag"
+    assert httpx.post(url, json=body, auth=("serving", password), timeout=30).status_code == code
+
+
+def secret(stack: Stack, name: str) -> str:
     lines = (stack.home / "secrets.env").read_text().splitlines()
-    own = dict(line.partition("=")[::2] for line in lines)[f"POSTGRES_{role.upper()}_PASSWORD"]
+    return dict(line.partition("=")[::2] for line in lines)[name]
+
+
+def connect(stack: Stack, role: str, database: str, password: str | None = None) -> psycopg.Connection:
+    own = secret(stack, f"POSTGRES_{role.upper()}_PASSWORD")
     port = stack.settings["POSTGRES_PORT"]
     return psycopg.connect(host="127.0.0.1", port=port, user=role, password=password or own, dbname=database)
 

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from serving_fakes import Answer, AsgiClient, FakeRegistry, wait_for
 
-from contract import DIGEST_TAG, ENTITY_KEY_TAG, artifact_digest
 from serving.errors import RequestError
 from serving.http.wire import HttpRequest
 from serving.ids import PredictionIds
@@ -201,7 +200,6 @@ def test_one_answer_has_one_version_though_the_alias_moves(
     served: AsgiClient,
     server: Server,
     registry: FakeRegistry,
-    other_model_dir: Path,
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -211,8 +209,7 @@ def test_one_answer_has_one_version_though_the_alias_moves(
     async def move_then_score(*arguments: Any) -> Any:
         answer = await score(*arguments)
         if not moved:
-            tags = {DIGEST_TAG: artifact_digest(other_model_dir), ENTITY_KEY_TAG: "flight_id"}
-            moved.append(registry.add("m", other_model_dir, tags))
+            moved.append(registry.add("m", *registry.versions["m", 1]))
             await asyncio.to_thread(wait_for, lambda: server.plane.catalog.find("m").champion.version == 2)
         return answer
 

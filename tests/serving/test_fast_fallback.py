@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fast_cases import compiled, labels, mixed, numbers, part, reason, rows_of, signature_of, target
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -58,6 +59,13 @@ class Doubled(LinearRegression):
 def test_what_is_not_covered(model: Any, why: str, caplog: pytest.LogCaptureFixture) -> None:
     frame = numbers().drop(columns="single")
     assert why in reason(model.fit(frame.abs(), labels(frame)), frame, caplog)
+
+
+def test_a_date_is_not_covered(caplog: pytest.LogCaptureFixture) -> None:
+    frame = numbers().assign(day=pd.date_range("2013-01-01", periods=300))
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    model = make_pipeline(make_column_transformer((encoder, ["day"]), remainder="passthrough"), Ridge())
+    assert "'day' is a datetime and a category" in reason(model.fit(frame, target(numbers())), frame, caplog)
 
 
 @pytest.mark.parametrize("model", [LinearRegression(), RandomForestRegressor(2)], ids=str)

@@ -26,6 +26,7 @@ from sklearn.preprocessing import (
 )
 
 from serving.fast import tables
+from serving.models.signature import Field, Signature
 
 STRINGS = ["city", "gate"]
 OTHERS = ["a", "b", "c", "d", "e", "single", "whole"]
@@ -225,6 +226,36 @@ def test_null_where_there_was_none_in_training() -> None:
     columns = make_column_transformer((encoder, ["city", "gate"]), remainder="passthrough")
     model = make_pipeline(columns, trees()).fit(frame.assign(city=CITIES[0]), labels(frame))
     agree(model, frame.assign(city=frame["city"].where(frame["a"] > 0, None)), "trees")
+
+
+def test_integers_and_booleans_that_may_be_null() -> None:
+    def gaps(seed: int) -> pd.DataFrame:
+        frame = mixed(seed)[["whole", "late", "a", "b"]]
+        return frame.assign(
+            whole=frame["whole"].astype("Int64").mask(frame["b"] > 1),
+            late=frame["late"].astype(object).mask(frame["b"] < -1, None),
+        )
+
+    signature = Signature(
+        [
+            Field("whole", "long", False),
+            Field("late", "boolean", False),
+            Field("a", "double", False),
+            Field("b", "double", True),
+        ]
+    )
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    columns = make_column_transformer((encoder, ["late"]), remainder="passthrough")
+    frame = gaps(0)
+    trained = frame.assign(whole=frame["whole"].astype(float), late=frame["late"].where(frame["late"].notna(), None))
+    model = make_pipeline(columns, trees()).fit(trained, labels(mixed()))
+    agree(model, frame, "trees", fresh=gaps(1), signature=signature)
+
+
+def test_a_date_that_is_dropped() -> None:
+    frame = numbers().assign(day=pd.Timestamp("2013-07-01"))
+    model = make_pipeline(make_column_transformer(("drop", ["day"]), remainder="passthrough"), trees())
+    agree(model.fit(frame, labels(numbers())), frame, "trees")
 
 
 def test_what_skops_gives_back_is_compiled(tmp_path: Any) -> None:

@@ -219,6 +219,7 @@ def test_a_refused_version_is_not_tried_in_a_loop(
     clock.now += 61
     settle(follower)
     assert registry.downloads == 2, "each try comes later than the one before"
+    assert len(registry.written) == 1, "what stands there already is not written again"
     assert sample(metrics, "serving_model_load_failures_total", model="m", version="1") == 2
 
 

@@ -106,6 +106,20 @@ def wait_ticks(journal: Journal) -> Iterator[int]:
         yield ticks
 
 
+def test_a_new_segment_has_a_durable_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[str, list[str]]] = []
+
+    def fsync(fd: int) -> None:
+        directory = Path(f"/proc/self/fd/{fd}").readlink()
+        synced.append((directory.name, sorted(path.name for path in directory.iterdir())))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    written(tmp_path / "journal", answer())
+    assert ("journal", ["worker-0"]) in synced
+    for path in segment_files(tmp_path / "journal"):
+        assert any(name == "worker-0" and path.name in names for name, names in synced)
+
+
 def test_a_failed_sync_fails_those_who_wait_and_another_segment_takes_over(tmp_path: Path, disk: Disk) -> None:
     async def run() -> None:
         metrics = fake_metrics()

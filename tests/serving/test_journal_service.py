@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from journal_fakes import answer, written
 from journal_shipping import shipped_ids
+from prometheus_client.parser import text_string_to_metric_families
 from serving_fakes import wait_for
 
 from serving.journal import healthcheck
@@ -28,6 +30,12 @@ def health(journal: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def figures(journal: Path) -> dict[str, float]:
+    """The figures as Prometheus reads them, by name."""
+    text = (journal / healthcheck.FIGURES_FILE).read_text()
+    return {sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples}
+
+
 def test_the_service(postgres: Postgres, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     journal.mkdir()
@@ -39,9 +47,10 @@ def test_the_service(postgres: Postgres, tmp_path: Path) -> None:
     assert "another shipper has this journal" in second.stderr.readline()
     written(journal, answer())
     wait_for(lambda: len(shipped_ids(postgres)) == 1)
-    figures = (journal / healthcheck.FIGURES_FILE).read_text()
-    for name in ("shipped_rows_total", "refused_rows_total", "waiting_bytes", "lag_seconds", "postgres_up"):
-        assert f"\nserving_journal_{name} " in figures
+    wait_for(lambda: figures(journal)["serving_journal_shipped_rows_total"] == 1.0)
+    now = figures(journal)
+    assert (now["serving_journal_postgres_up"], now["serving_journal_refused_rows_total"]) == (1.0, 0.0)
+    assert abs(now["serving_journal_shipper_heartbeat_timestamp_seconds"] - time.time()) < 60
     first.terminate()
     assert first.wait(20) == 0
     written(journal, answer())

@@ -67,7 +67,9 @@ def test_what_is_shipped_and_closed_is_deleted(shipper: Shipper, postgres: Postg
     assert shipper.figures.shipped_rows == 203
 
 
-def test_an_open_segment_is_followed(shipper: Shipper, postgres: Postgres, tmp_path: Path) -> None:
+def test_an_open_segment_is_followed(
+    shipper: Shipper, postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "worker-0").mkdir()
     segment = Segment.create(tmp_path / "worker-0", BIG)
     for count in range(1, 4):
@@ -85,6 +87,7 @@ def test_an_open_segment_is_followed(shipper: Shipper, postgres: Postgres, tmp_p
     segment.close()
     ship_all(shipper)
     assert (segment_files(tmp_path), len(shipped_ids(postgres)), shipper.figures.damaged_lines) == ([], 4, 0)
+    assert "ends with 50 bytes of an unfinished line" in caplog.text
 
 
 def test_a_new_shipper_goes_on_where_the_last_one_was(shipper: Shipper, postgres: Postgres, tmp_path: Path) -> None:
@@ -194,11 +197,11 @@ def test_an_outage_is_waited_out(
 
 
 def test_an_idle_shipper_notices_an_outage(
-    shipper: Shipper, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    shipper: Shipper, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ship_module, "_PING_SECONDS", 0.01)
     with running(shipper):
-        wait_for(lambda: shipper.figures.postgres_up)
+        wait_for((tmp_path / healthcheck.FIGURES_FILE).exists, 20)
         ask(
             postgres,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'serving-journal'",

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from journal_fakes import BIG, answer, written
-from journal_shipping import aside, ask, at, give, line, raw_segment, ship_all, shipped_ids
+from journal_shipping import aside, ask, at, give, ids_of, line, raw_segment, ship_all, shipped_ids
 
 from serving.journal.format import Feedback
 from serving.journal.segments import Segment
@@ -79,6 +79,21 @@ def test_a_month_that_is_being_read_is_dropped_later(
         tables.care(NOW, 60)
         assert "predictions_2024_12" not in {name for _, name in tables._partitions()}
         tables.prepare_months([datetime(2024, 12, 1, tzinfo=UTC)])
+
+
+def test_a_month_that_cannot_be_dropped_does_not_hold_up_the_rows(
+    postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        Tables(connection).prepare_months([datetime(2024, 12, 1, tzinfo=UTC)])
+    postgres.query("CREATE VIEW somebodys AS SELECT * FROM predictions_2024_12")
+    one = answer()
+    written(tmp_path, one)
+    shipper = Shipper(tmp_path, postgres.url(), 60)
+    ship_all(shipper)
+    shipper.close()
+    assert shipped_ids(postgres) == ids_of(one)
+    assert "cannot drop table predictions_2024_12" in caplog.text
 
 
 PLAIN = """

@@ -161,6 +161,12 @@ def test_a_codec_of_one_tensor_gets_one(served: AsgiClient, content_type: str) -
     assert list(outputs(served.post(INFER, body(parameters={"content_type": content_type})))) == ["predict"]
 
 
+def test_null_is_as_good_as_left_out(served: AsgiClient) -> None:
+    inputs = [one | {"parameters": None} for one in body()["inputs"]]
+    answer = served.post(INFER, {"id": None, "parameters": None, "inputs": inputs, "outputs": None})
+    assert list(outputs(answer)) == ["predict", "probability"]
+
+
 def test_a_client_may_leave_the_content_type_out(served: AsgiClient) -> None:
     assert predictions(served.post(INFER, body(), content_type="")) == [True, False]
 

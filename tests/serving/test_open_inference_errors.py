@@ -21,6 +21,8 @@ from serving_fakes import AsgiClient
         (body(id=42), 400, "id: expected a string, got 42"),
         (b'{"id": "\\ud800", "inputs": [NaN]}', 400, "id: expected a string"),
         (body(parameters=[1]), 400, "parameters: expected an object, got a list"),
+        (body(parameters=""), 400, 'parameters: expected an object, got ""'),
+        (body(tensor("hour", "INT64", [5, 6]) | {"parameters": 0}), 400, "expected parameters as an object, got 0"),
         (body(outputs="predict"), 400, 'outputs: expected a list of objects like {"name": "predict"}'),
         (body(outputs=[{"name": "x"}]), 400, 'no output "x"; this model\'s outputs are predict, probability'),
         (body(tensor("hour", "INT65", [5, 6])), 400, 'input "hour": expected a datatype of BOOL, FP16, FP32,'),

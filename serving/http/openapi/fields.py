@@ -21,9 +21,8 @@ _TYPES: Mapping[str, Schema] = {
     "double": {"type": "number", "format": "double", "minimum": -_FLOAT64_MAX, "maximum": _FLOAT64_MAX},
     "datetime": {
         "type": "string",
-        "format": "date-time",
-        "pattern": "^(167[89]|16[89][0-9]|1[789][0-9]{2}|2[01][0-9]{2}|22[0-5][0-9]|226[01])",
-        "description": "ISO 8601, from 1678 to 2261. The offset may be left out; what has one is converted to UTC.",
+        "format": "date-time-local",
+        "description": "ISO 8601, from 1678 to 2261; what has an offset is converted to UTC.",
     },
 }
 ENTITY_KEY: Schema = {
