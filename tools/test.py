@@ -1,6 +1,6 @@
 """Runs the tests of each package inside that package's own environment, and closes with the count of all.
 
-test.py [unit|clients|e2e|all] [PYTEST ARGUMENTS…]
+test.py [unit|clients|live|e2e|all] [PYTEST ARGUMENTS…]
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ UNIT = (
     Suite("airflow", ("tests/dags",)),
 )
 REAL_CLIENTS = (Suite(CLIENTS.name, ("tests/clients",)),)
+LIVE = (Suite("serving", ("tests/live",)),)
 E2E = (Suite("pipelines", ("tests/e2e",)),)
-SUITES = {"unit": UNIT, "clients": REAL_CLIENTS, "e2e": E2E, "all": UNIT + REAL_CLIENTS + E2E}
+SUITES = {"unit": UNIT, "clients": REAL_CLIENTS, "live": LIVE, "e2e": E2E, "all": UNIT + REAL_CLIENTS + LIVE + E2E}
 
 
 def main() -> int:

@@ -18,13 +18,13 @@ raw sums, other rows each time; one thread of a shared 2-core machine, November 
 | a numba kernel                           |         3 |      91 |     302 |     4,673 |    1,240 |        177 |
 | tables of bits, numpy alone: chosen      |        14 |      33 |      70 |       967 |       15 |          1 |
 
-The tables win from some rows on, because nothing in them waits for a branch, and cost no package and no memory; a single
-row is 10 µs slower than the fastest, a fraction of what its HTTP request costs. Forests that are too large for tables (a
-RandomForest of 700,000 nodes) are walked through in numpy: 119 µs for a row, 17 ms for 1024 (own predict: 2.6 and 26 ms;
-onnxruntime: 20 µs and 27 ms, but 2.3 s to load and 446 MB).
+The tables win from some rows on, since nothing in them waits for a branch, and cost no package and no memory; a single
+row is 10 µs slower than the fastest, a fraction of what its HTTP request costs. Forests that are too large for tables
+are walked through in numpy: a RandomForest of 700,000 nodes takes 119 µs for a row and 17 ms for 1024 (own predict: 2.6
+and 26 ms; onnxruntime: 20 µs and 27 ms, but 2.3 s to load and 446 MB).
 
-ONNX is not used for what is left either: skl2onnx and onnxruntime are 43 MB of memory and 1.8 s of import, KNN is slower
-with them, a Gaussian process does not convert, and an SVC of 3,000 rows gains 76 µs a row.
+ONNX is not used for what is left either: skl2onnx and onnxruntime are 43 MB of memory and 1.8 s of import; KNN is
+slower with them, a Gaussian process does not convert, and an SVC of 3,000 rows gains 76 µs a row.
 
 `python -m benchmarks.fast` measures the engines as they are served. Threads: numpy holds the interpreter's lock for
 small arrays, so two threads are slower than one up to about a hundred rows, and 1.4 to 1.6 times as fast from 1,000 on.

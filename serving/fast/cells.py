@@ -107,8 +107,7 @@ def learn(probe: Probe, origins: Sequence[Origin], known: Mapping[int, list[Any]
     values = {number: _values(probe.fields[number], known.get(number, ())) for number in by_category}
     nullable = [n for n in sorted({*by_field, *by_category}) if not probe.fields[n].required]
     nulls = _alone(probe, dict.fromkeys(nullable))
-    others = {n: _stranger(field, values[n]) for n in by_category if (field := probe.fields[n]).type != "boolean"}
-    unknowns = _alone(probe, others)
+    unknowns = _alone(probe, {n: _stranger(probe.fields[n], values[n]) for n in by_category})
     known_rows = probe.run(values)
     if known_rows.shape[1] != len(origins):
         raise NotCovered(f"its matrix has {known_rows.shape[1]} columns, {len(origins)} were expected")
@@ -129,7 +128,7 @@ def learn(probe: Probe, origins: Sequence[Origin], known: Mapping[int, list[Any]
         if n in nulls:
             table.append(usable(nulls[n], columns))
             keys.append(None)
-        table.append(usable(unknowns.get(n), columns))
+        table.append(usable(unknowns[n], columns))
         kept = [row for row in table if row is not None]
         codes = np.cumsum([row is not None for row in table]) - 1
         numbered = [int(code) if row is not None else REFUSED for code, row in zip(codes, table, strict=True)]
@@ -166,10 +165,12 @@ def _values(field: Field, categories: Sequence[Any]) -> list[Any]:
 
 
 def _stranger(field: Field, known: Sequence[Any]) -> Any:
-    """Return a value that is none of the known ones."""
+    """Return a value that is none of the known ones; of booleans there is none."""
+    if field.type == "boolean" or not known:
+        return {"boolean": False, "string": "unknown"}.get(field.type, 0)
     if field.type == "string":
-        return "".join(known) + " "
-    return type(known[0])(max(known) + 1 if max(known) < 2**31 - 1 else min(known) - 1) if known else 0
+        return max(known, key=len) + "?"
+    return max(known) + 1 if max(known) < 2**31 - 1 else min(known) - 1
 
 
 def _alone(probe: Probe, values: Mapping[int, Any]) -> dict[int, np.ndarray | None]:

@@ -41,7 +41,7 @@ class Forest:
     """The nodes of all trees, one after the other; children are places in the whole.
 
     A row goes to the left if its feature is at most the threshold, or is NaN and `missing_left`; in a node with a place
-    in `left_sets` (not -1), if its category is in that set, or is unknown and `missing_left`.
+    in `left_sets` (not -1), if its category is in that set, or is NaN and `missing_left`.
     """
 
     feature: np.ndarray
@@ -57,20 +57,15 @@ class Forest:
     divisor: float = 1.0
     category: np.ndarray | None = None
     left_sets: np.ndarray = field(default_factory=lambda: np.empty((0, 256), bool))
-    known: dict[int, np.ndarray] = field(default_factory=dict)
-    """By feature that is a category: which ones are known."""
 
     def goes_left(self, node: np.intp, values: np.ndarray) -> np.ndarray:
         """Return which of a feature's values a node sends to the left."""
         unknown = np.isnan(values)
         if self.category is None or self.category[node] < 0:
             return (values <= self.threshold[node]) | (unknown & self.missing_left[node])
-        unknown |= values < 0
-        # categories are whole numbers from 0 to 254, since that many bins is the most there are
+        # the model's own encoder numbers the categories from 0 to at most 254, and makes NaN of others
         code = np.where(unknown, 0, values).astype(np.uint8)
-        left = self.left_sets[self.category[node]][code]
-        unknown |= ~left & ~self.known[int(self.feature[node])][code]
-        return np.where(unknown, self.missing_left[node], left)
+        return np.where(unknown, self.missing_left[node], self.left_sets[self.category[node]][code])
 
 
 def read(model: Any) -> Forest:
@@ -128,9 +123,6 @@ def _histogram(model: Any) -> Forest:
     start = np.repeat(starts, lengths)
     sets = [tree.raw_left_cat_bitsets for tree in predictors]
     first_set = np.repeat(_starts([len(found) for found in sets]), lengths)
-    bitsets, columns = model._bin_mapper.make_known_categories_bitsets()
-    categorical = model._bin_mapper.is_categorical_
-    known = _bits(bitsets)
     return Forest(
         feature=nodes["feature_idx"].astype(np.intp),
         threshold=nodes["num_threshold"].astype(np.float64),
@@ -143,7 +135,6 @@ def _histogram(model: Any) -> Forest:
         outputs=_interleaved(len(predictors), base),
         category=np.where(nodes["is_categorical"], nodes["bitset_idx"] + first_set, -1),
         left_sets=_bits(np.concatenate(sets)),
-        known={int(feature): known[columns[feature]] for feature in np.flatnonzero(categorical)},
     )
 
 

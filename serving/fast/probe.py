@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from serving.fast.origins import NotCovered
 from serving.models.signature import Rows, Signature
 
+MAX_CELLS = 1 << 24
+"""Largest matrix that is asked for; it takes 128 MiB, and as much again on its way."""
 _BASES: Mapping[str, Any] = {"string": "", "boolean": False, "datetime": datetime(2000, 1, 1), "integer": 0, "long": 0}
 
 
@@ -33,14 +36,19 @@ class Probe:
             categories[number][0] if categories.get(number) else _BASES.get(field.type, 0.0)
             for number, field in enumerate(signature.fields)
         ]
-        self.sparse = issparse(prepare(self._rows({})))
+        base = prepare(self._rows({}))
+        self.sparse = issparse(base)
+        self._width = base.shape[1]
 
     def run(self, values: Mapping[int, Sequence[Any] | np.ndarray]) -> np.ndarray:
         """Return the matrix of as many rows as the longest of `values`, which are by field; shorter ones are filled.
 
         Raises:
+            NotCovered: the matrix would be too large.
             Exception: what the model's own steps raise.
         """
+        if max([1, *map(len, values.values())]) * self._width > MAX_CELLS:
+            raise NotCovered("it has too many categories or thresholds for so many columns")
         with np.errstate(all="ignore"):
             matrix = self._prepare(self._rows(values))
             dense = matrix.toarray() if issparse(matrix) else np.asarray(matrix)

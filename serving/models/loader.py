@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import pickle
+import time
 from collections.abc import Iterable, Mapping, Set
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,7 @@ class Loader:
             classes=own.classes,
             entity_key=entity_key,
             example=example[0],
+            row_seconds=_row_seconds(engine, rows),
         )
 
     def _estimator(self, directory: Path, mlmodel: Mapping[str, Any]) -> Any:
@@ -146,6 +148,15 @@ def _digest(version: Version) -> str:
             "pipelines register`, or set the tag to contract.artifact_digest(model directory)"
         )
     return digest
+
+
+def _row_seconds(engine: Engine, rows: Rows) -> float:
+    """Return the processor time of one call with one row."""
+    encoded = engine.encode(Rows(1, {name: values[:1] for name, values in rows.columns.items()}, [None]))
+    engine.predict(encoded)
+    started = time.thread_time()
+    engine.predict(encoded)
+    return time.thread_time() - started
 
 
 def _read_mlmodel(directory: Path) -> Mapping[str, Any]:

@@ -114,6 +114,8 @@ class ServedModel:
     entity_key: str | None
     example: Mapping[str, Any]
     """A record that the model was warmed up on."""
+    row_seconds: float = 0.0
+    """Processor time of a call with one row, as measured at the warm-up."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def score(self, rows: Rows) -> Scores:

@@ -38,7 +38,12 @@ class Batcher:
     """The queue of one version in one process. Used from the event loop only."""
 
     def __init__(
-        self, engine: Engine, threads: Executor, parallel: int, observe: Callable[[int, int, float], None]
+        self,
+        engine: Engine,
+        threads: Executor,
+        parallel: int,
+        observe: Callable[[int, int, float], None],
+        row_seconds: float = 0.0,
     ) -> None:
         """Queue for `engine`.
 
@@ -47,6 +52,7 @@ class Batcher:
             threads: where batches go that take long.
             parallel: most batches that run at the same time.
             observe: told of each batch: requests, rows, seconds.
+            row_seconds: processor time of a call with one row.
         """
         self._engine = engine
         self._threads = threads
@@ -56,7 +62,7 @@ class Batcher:
         self._running = 0
         self._scheduled = False
         # moving averages of batches: seconds of processor time, and rows
-        self._seconds = 0.0
+        self._seconds = row_seconds
         self._rows = 1.0
 
     async def score(self, encoded: Any, rows: int) -> Scores:

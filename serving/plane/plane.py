@@ -162,7 +162,8 @@ class Plane:
         lane = self._lanes.get(model)
         if lane is None:
             metrics = self.metrics.of(model)
-            lane = _Lane(Batcher(model.engine, self._threads, self._parallel, metrics.batch), metrics)
+            batcher = Batcher(model.engine, self._threads, self._parallel, metrics.batch, model.row_seconds)
+            lane = _Lane(batcher, metrics)
             self._lanes[model] = lane
         return lane
 

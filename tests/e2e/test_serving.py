@@ -91,7 +91,11 @@ def test_a_webhook_that_mlflow_did_not_sign_is_refused(stack: Stack) -> None:
 def test_a_version_that_cannot_serve_is_tagged_in_the_registry(stack: Stack, shop: Shop) -> None:
     source = shop.mlflow.get_model_version(shop.name, "2")
     bad = shop.mlflow.create_model_version(
-        shop.name, source.source, run_id=source.run_id, tags={"platform.artifact_digest": "0" * 64}
+        shop.name,
+        source.source,
+        run_id=source.run_id,
+        model_id=source.model_id,
+        tags={"platform.artifact_digest": "0" * 64},
     )
     shop.mlflow.set_registered_model_alias(shop.name, "champion", bad.version)
 

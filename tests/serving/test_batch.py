@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from serving_fakes import Answer, AsgiClient, FakeRegistry, wait_for
 
+from contract import CANARY_SHARE_TAG
 from serving.errors import RequestError
 from serving.http.wire import HttpRequest
 from serving.ids import PredictionIds
 from serving.models.model import PredictionFailed
-from serving.protocols.batch import MEDIA_TYPES, wanted_type
+from serving.protocols.batch import MEDIA_TYPES
+from serving.protocols.columnar.reading import CHUNK_ROWS
 from serving.protocols.columnar.writing import BROKEN_STREAM
 from serving.run import Server
 
@@ -130,8 +132,8 @@ def changed(name: str, values: Any) -> pa.Table:
             "row 17000, field 'distance': expected a finite number, got null",
         ),
         (
-            changed("flight_id", pa.array(["x" * 501 if i == 8_192 else "x" for i in range(ROWS)])),
-            "row 8192, field 'flight_id': expected a string of at most 500 characters",
+            changed("flight_id", pa.array(["x" * 501 if i == CHUNK_ROWS else "x" for i in range(ROWS)])),
+            f"row {CHUNK_ROWS}, field 'flight_id': expected a string of at most 500 characters",
         ),
     ],
 )
@@ -175,12 +177,9 @@ def test_a_bad_request_is_told_what_is_wrong(
     assert expected[1] in answer.json()["error"]
 
 
-def test_parameters_of_the_query_choose_the_version(served: AsgiClient) -> None:
-    body = encode(table(10))
-    assert served.post(f"{BATCH}?version=1", body, content_type=STREAM).status == 200
-    assert served.post(f"{BATCH}?alias=champion", body, content_type=STREAM).status == 200
-    assert served.post(f"{BATCH}?version=7", body, content_type=STREAM).status == 404
-    assert served.post("/models/nobody/batch", body, content_type=STREAM).status == 404
+@pytest.mark.parametrize(("query", "status"), [("version=1", 200), ("alias=champion", 200), ("version=7", 404)])
+def test_parameters_of_the_query_choose_the_version(served: AsgiClient, query: str, status: int) -> None:
+    assert served.post(f"{BATCH}?{query}", encode(table(10)), content_type=STREAM).status == status
 
 
 def test_a_body_that_the_disk_has_no_room_for_is_refused(served: AsgiClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +235,7 @@ def test_an_answer_that_fails_on_its_way_cannot_be_read_as_whole(
     with pytest.raises((pa.ArrowInvalid, OSError)):
         decode(answer)
     assert answer.body.endswith(BROKEN_STREAM) is (accept == STREAM)
-    assert "m: the answer of version 1 to a batch ends after 8192 of 20000 rows" in caplog.text
+    assert f"m: the answer of version 1 to a batch ends after {CHUNK_ROWS} of {ROWS} rows" in caplog.text
     assert 'failure_total{model="m",role="champion",status_code="500",version="1"} 1.0' in metrics(served)
 
 
@@ -246,6 +245,26 @@ def test_a_model_that_fails_at_once_is_a_500(
     fail_after(0, server, monkeypatch)
     answer = send(served, table())
     assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
+
+
+def test_what_a_canary_fails_on_the_champion_answers(
+    served: AsgiClient, server: Server, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, tags = registry.versions["m", 1]
+    tags = tags | {CANARY_SHARE_TAG: "100"}
+    registry.by_model["m"]["canary"] = registry.add("m", directory, tags, champion=False)
+    wait_for(lambda: server.plane.catalog.find("m").canary is not None)
+    score = server.plane.score
+
+    async def score_of_champion(model: Any, *arguments: Any) -> Any:
+        if model.role == "canary":
+            raise RequestError(500, "it failed")
+        return await score(model, *arguments)
+
+    monkeypatch.setattr(server.plane, "score", score_of_champion)
+    assert send(served, table(10)).headers["x-model-version"] == "1"
+    assert served.post(f"{BATCH}?alias=canary", encode(table(10)), content_type=STREAM).status == 500
+    assert metrics(served).count('failure_total{model="m",role="canary",status_code="500",version="2"} 2.0') == 1
 
 
 def fail_after(chunks: int, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,28 +297,4 @@ def test_nothing_more_is_scored_once_the_caller_has_gone(
     monkeypatch.setattr(HttpRequest, "gone", gone)
     monkeypatch.setattr(server.plane, "score", score_and_leave)
     send(served, table(50_000))
-    assert sum(len(ids(entry)) for entry in journal()) <= 2 * 8192
-
-
-@pytest.mark.parametrize(
-    ("accept", "expected"),
-    [
-        ("", STREAM),
-        ("*/*", STREAM),
-        ("application/x-parquet", PARQUET),
-        ("text/html, application/*;q=0.8", STREAM),
-        (f"{STREAM};q=0.2, {PARQUET};q=0.9", PARQUET),
-        (f"{PARQUET};q=0, {FILE};q=bad, {STREAM}", STREAM),
-        (f"*/*;q=0.1, {FILE}", FILE),
-        (PARQUET.upper(), PARQUET),
-    ],
-)
-def test_the_answers_format_is_what_the_caller_likes_best(accept: str, expected: str) -> None:
-    assert wanted_type(accept) == expected
-
-
-@pytest.mark.parametrize("accept", ["text/csv", "application/json;q=1", f"{STREAM};q=0"])
-def test_a_format_that_is_not_there_is_refused(accept: str) -> None:
-    with pytest.raises(RequestError) as caught:
-        wanted_type(accept)
-    assert caught.value.status == 406
+    assert sum(len(ids(entry)) for entry in journal()) <= 3 * CHUNK_ROWS

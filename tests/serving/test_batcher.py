@@ -119,6 +119,15 @@ def test_a_slow_version_computes_in_threads(engine: Recorder) -> None:
     assert engine.threads[-1].startswith("predict")
 
 
+def test_a_version_known_to_be_slow_computes_in_threads_from_the_first_request(engine: Recorder) -> None:
+    async def run() -> None:
+        threads = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        await Batcher(engine, threads, 1, lambda *_: None, row_seconds=0.1).score([1.0], 1)
+
+    asyncio.run(run())
+    assert engine.threads[-1].startswith("predict")
+
+
 def test_one_bad_request_does_not_take_the_others_along(engine: Recorder) -> None:
     async def run() -> list[Any]:
         batcher, _ = await make(engine)

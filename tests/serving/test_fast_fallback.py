@@ -17,9 +17,16 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OrdinalEncoder, PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    StandardScaler,
+)
 
-from serving.fast import compile_fast, forest, tables, verify, walk
+from serving.fast import compile_fast, forest, probe, tables, verify, walk
 from serving.fast.cells import Cells
 from serving.fast.forest import Forest
 from serving.fast.layers import Layers
@@ -87,6 +94,14 @@ def test_what_is_too_large_is_not_covered(caplog: pytest.LogCaptureFixture, monk
     frame = numbers()
     model = RandomForestRegressor(2).fit(frame, target(frame))
     assert "more than 10" in reason(model, frame, caplog)
+
+
+def test_too_many_categories_are_not_covered(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "MAX_CELLS", 30)
+    frame = mixed()[["city", "b"]]
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city"]), remainder="passthrough")
+    model = make_pipeline(columns, Ridge()).fit(frame, target(frame))
+    assert "too many categories" in reason(model, frame, caplog)
 
 
 def changed_forest(**change: Callable[[Forest], np.ndarray]) -> Callable[[Any], Forest]:

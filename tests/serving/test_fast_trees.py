@@ -21,7 +21,7 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from serving.fast import tables
+from serving.fast import tables, walk
 from serving.models.model import make_frame
 from serving.models.signature import Field, Signature
 
@@ -119,6 +119,18 @@ def test_a_tree_of_more_than_64_leaves_is_several_words() -> None:
     model.fit(frame, labels(frame, (0, 1, 2)))
     assert max(tree.get_n_leaf_nodes() for trees in model._predictors for tree in trees) > 128
     agree(model, frame, "trees", fresh=numbers(seed=1))
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["tables", "walk"])
+def test_more_rows_than_are_taken_at_a_time(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = numbers()
+    model = RandomForestClassifier(5, random_state=0).fit(frame, labels(frame))
+    if large:
+        monkeypatch.setattr(tables, "MAX_BYTES", 0)
+    for size in (1, 2000, 20_000):
+        monkeypatch.setattr(tables, "_BLOCK_BYTES", size)
+        monkeypatch.setattr(walk, "_BLOCK", size // 100)
+        agree(model, frame, "trees")
 
 
 @pytest.mark.parametrize("leaves", [2, 8, 9, 32, 33, 64, 65])

@@ -7,7 +7,7 @@ chunk. Of Parquet one page of each column is unpacked at a time.
 import mmap
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import IO, Any
@@ -22,7 +22,7 @@ from serving.errors import RequestError
 from serving.protocols.columnar.types import plain, text_bytes, values
 from serving.protocols.columnar.unpacked import check_unpacked
 
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 4096
 CHUNK_VALUES = 12 * CHUNK_ROWS
 """A chunk of a wide table has fewer rows."""
 MAX_TEXT_BYTES = 8 * 1024 * 1024
@@ -71,7 +71,7 @@ class Body:
             else:
                 if form is Format.FILE:
                     self._cut_to_stream()
-                check_unpacked(self._data)
+                check_unpacked(self._data, self._release)
                 self.schema = _open_stream(pa.BufferReader(self._data)).schema
             self.names: list[str] = self.schema.names
 
@@ -87,13 +87,24 @@ class Body:
         for piece, weight in self._pieces(limit):
             if collected and (rows + piece.num_rows > limit or text + weight > MAX_TEXT_BYTES):
                 yield _chunk(collected)
-                self._map.madvise(mmap.MADV_DONTNEED)
+                self._release()
                 collected, rows, text = [], 0, 0
             collected.append(piece)
             rows += piece.num_rows
             text += weight
         if collected:
             yield _chunk(collected)
+
+    def close(self) -> None:
+        """Give back the file, as soon as nothing of it is in use any more."""
+        del self._data
+        with suppress(BufferError):
+            self._map.close()
+        self._file.close()
+
+    def _release(self) -> None:
+        """Give back the pages that were read; they come again from the kernel's cache if they are needed again."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
     def _pieces(self, limit: int) -> Iterator[tuple[pa.RecordBatch, int]]:
         """Yield parts of at most `limit` rows, each with its bytes of text."""

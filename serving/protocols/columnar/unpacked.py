@@ -5,6 +5,7 @@ length in 8 bytes, which the reader allocates before it looks at the content: a 
 """
 
 import struct
+from collections.abc import Callable
 
 import pyarrow as pa
 
@@ -13,13 +14,18 @@ from serving.errors import RequestError
 MAX_UNPACKED_BYTES = 64 * 1024 * 1024
 """Of one compressed record batch or dictionary; what is not compressed is read in place."""
 
+_RELEASE_EVERY = 8
 _U16, _U32, _I32, _I64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<i"), struct.Struct("<q")
 _BUFFER = struct.Struct("<qq")
 _MESSAGE_HEADER, _DICTIONARY_DATA, _BATCH_BUFFERS, _BATCH_COMPRESSION = 2, 1, 2, 3
 
 
-def check_unpacked(stream: pa.Buffer) -> None:
+def check_unpacked(stream: pa.Buffer, release: Callable[[], None]) -> None:
     """Refuse an Arrow stream with a compressed message that is larger than `MAX_UNPACKED_BYTES` when unpacked.
+
+    Args:
+        stream: the messages.
+        release: called now and then, to give back what was read.
 
     Raises:
         RequestError: 413.
@@ -39,6 +45,8 @@ def check_unpacked(stream: pa.Buffer) -> None:
                 "or do not compress",
             )
         number += 1
+        if number % _RELEASE_EVERY == 0:
+            release()
 
 
 def _unpacked_bytes(message: pa.ipc.Message) -> int:
