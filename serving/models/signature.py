@@ -9,10 +9,10 @@ from math import isfinite
 from operator import itemgetter
 from typing import Any
 
-from serving.errors import RequestError, VersionRefused, describe_finding, show
+from serving.errors import VersionRefused, show
+from serving.models.findings import finding, refusal
 from serving.models.types import TYPES, Mismatch, check_string, quick_column
 
-MAX_DETAILS = 20
 MAX_ENTITY_KEY_LENGTH = 500
 _KEY_EXPECTED = f"a string of at most {MAX_ENTITY_KEY_LENGTH} characters, or an integer"
 _TENSOR_TYPES = {
@@ -103,7 +103,7 @@ class Signature:
             return None
         try:
             values = list(zip(*map(self._values, records), strict=True))
-            keys = _quick_keys([record[entity_key] for record in records]) if extra else [None] * len(records)
+            keys = _quick_keys([record[entity_key] if extra else None for record in records])
         except KeyError:
             return None
         if keys is None or entity_key in self._names:
@@ -290,17 +290,3 @@ def _entity_key(value: Any) -> str | None:
     if len(check_string(value)) > MAX_ENTITY_KEY_LENGTH:
         raise Mismatch
     return value
-
-
-def finding(row: int | None, field: str | None, expected: str, got: str) -> dict[str, Any]:
-    """Return one entry of a refusal's details; `row` is None for what is wrong with a column as a whole."""
-    safe = None if field is None else field.encode("utf-8", "backslashreplace").decode()
-    return {"row": row, "field": safe, "expected": expected, "got": got}
-
-
-def refusal(findings: list[dict[str, Any]]) -> RequestError:
-    """Return the 422 whose message tells the first of `findings`, and whose details the first `MAX_DETAILS`."""
-    findings.sort(key=lambda one: -1 if one["row"] is None else one["row"])
-    shown = findings[:MAX_DETAILS]
-    more = f" ({len(shown) - 1} more in details)" if len(shown) > 1 else ""
-    return RequestError(422, describe_finding(shown[0]) + more, shown)

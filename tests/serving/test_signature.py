@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from serving.errors import RequestError, VersionRefused
-from serving.models.signature import MAX_DETAILS, Field, Rows, Signature, parse_signature
+from serving.models.findings import MAX_DETAILS
+from serving.models.signature import Field, Rows, Signature, parse_signature
 from serving.models.types import TYPES, quick_column
 
 SIGNATURE = Signature(

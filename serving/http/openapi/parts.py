@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from serving.http.wire import JSON
-from serving.models.signature import MAX_DETAILS
+from serving.models.findings import MAX_DETAILS
 
 Schema = dict[str, Any]
 Operation = dict[str, Any]

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as is_type
 
-from serving.models.signature import Signature, finding, refusal
+from serving.models.findings import finding, refusal
+from serving.models.signature import Signature
 
 _Test = Callable[[pa.DataType], bool]
 
