@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from serving.errors import VersionRefused, show
-from serving.models.findings import finding, refusal
+from serving.models.findings import MAX_DETAILS, finding, refusal
 from serving.models.types import TYPES, Mismatch, check_string, quick_column
 
 MAX_ENTITY_KEY_LENGTH = 500
