@@ -32,6 +32,7 @@ class Metrics:
         self._http = Counter(
             "rest_server_requests", "HTTP requests answered.", ["method", "path", "status_code"], registry=registry
         )
+        self._answers: dict[tuple[str, str, int], Counter] = {}
         self._answered = Counter(
             "model_infer_request_success", "Prediction requests answered with predictions.", _VERSION, registry=registry
         )
@@ -117,7 +118,10 @@ class Metrics:
 
     def http(self, method: str, path: str, status: int) -> None:
         """Count an answer; `path` is a route's pattern, not what the caller wrote."""
-        self._http.labels(method, path, str(status)).inc()
+        series = self._answers.get((method, path, status))
+        if series is None:
+            series = self._answers[method, path, status] = self._http.labels(method, path, str(status))
+        series.inc()
 
     def switched(self, old: ServedModel | None, new: ServedModel | None) -> None:
         """Record that `new` serves in the place of `old`; either may be None."""
@@ -179,7 +183,9 @@ class VersionMetrics:
             column = rows.columns[name]
             if None in column:
                 series.inc(column.count(None))
-        if self._classes:
+        if self._classes and rows.count == 1:
+            self._classes[scores.predictions[0]].inc()
+        elif self._classes:
             for value, count in Tally(scores.predictions).items():
                 self._classes[value].inc(count)
 

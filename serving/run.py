@@ -34,6 +34,8 @@ from serving.shadow.keeper import ShadowKeeper
 _SWITCH_SECONDS = 0.0005
 """How long a thread keeps the interpreter's lock while another wants it: Python's 5 ms would be felt by each request
 that comes while a batch is read or a version is loaded."""
+_GC_ALLOCATIONS = 10_000
+"""Net allocations between looks of the garbage collector; a request leaves no cycles behind."""
 _DRAIN_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 75
 
@@ -136,6 +138,7 @@ def _tune_interpreter() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
 
 
 def figures_of_others(settings: Settings) -> bytes:

@@ -59,12 +59,12 @@ class DataPlane:
         try:
             answer = await _attempt(route.handler, route.error, self._plane, request, match.parameters)
             status = answer.status
-        finally:
-            self._metrics.http(route.method, route.pattern, status)
             if request.model is not None:
                 model = request.model
                 state["log"] = {"model": model.name, "version": model.version, "role": model.role}
-        await answer.send(send, [])
+            await answer.send(send, [])
+        finally:
+            self._metrics.http(route.method, route.pattern, status)
 
 
 async def _attempt(

@@ -9,6 +9,8 @@ import orjson
 from serving.errors import RequestError, show
 from serving.http.wire import JSON, HttpRequest
 
+_PLAIN_JSON = JSON.encode()
+
 
 def check_content(request: HttpRequest, accepted: Collection[str] = (JSON,)) -> str:
     """Return the request's media type, in small letters and without parameters.
@@ -17,6 +19,8 @@ def check_content(request: HttpRequest, accepted: Collection[str] = (JSON,)) -> 
         RequestError: 415, it is none of `accepted`, or the body is encoded.
     """
     given = request.headers.get(b"content-type", b"")
+    if given == _PLAIN_JSON and JSON in accepted and b"content-encoding" not in request.headers:
+        return JSON
     media_type = given.partition(b";")[0].strip().lower().decode("latin-1")
     if media_type not in accepted:
         got = show(given.decode("latin-1")) if given else "none"

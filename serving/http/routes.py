@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from serving.errors import RequestError
 from serving.http.wire import HttpResponse, json_answer
@@ -39,6 +40,9 @@ class Match:
     parameters: dict[str, str]
 
 
+_CACHED_PATHS = 512
+
+
 @dataclass(slots=True)
 class _Node:
     literal: dict[str, "_Node"] = field(default_factory=dict)
@@ -53,10 +57,12 @@ class RouteTable:
         """Index the routes. A literal segment goes before a parameter."""
         self.routes = tuple(routes)
         self._root = _Node()
+        # callers use few paths; what is no path of ours raises or is not the data plane's, and costs its walk each time
+        self.find = lru_cache(maxsize=_CACHED_PATHS)(self._walk)
         for route in self.routes:
             self._add(route)
 
-    def find(self, method: str, path: str) -> Match | None:
+    def _walk(self, method: str, path: str) -> Match | None:
         """Return what answers a call, or None for a path that is not the data plane's.
 
         Raises:

@@ -1,8 +1,8 @@
 """Joins the requests that wait for one version.
 
 Nothing waits for a timer. A request that finds the version idle is computed at the end of the event loop's present
-round, together with those that came in the same round. While all of the version's threads are busy, requests gather,
-and go together when one is free.
+round, together with those that came in the same round; at once, if requests have come one by one of late. While all of
+the version's threads are busy, requests gather, and go together when one is free.
 """
 
 import asyncio
@@ -61,6 +61,7 @@ class Batcher:
         self._waiting: deque[_Item] = deque()
         self._running = 0
         self._scheduled = False
+        self._one_by_one = True
         # moving averages of batches: seconds of processor time, and rows
         self._seconds = row_seconds
         self._rows = 1.0
@@ -79,6 +80,8 @@ class Batcher:
                 headers={"Retry-After": "1"},
             )
         loop = asyncio.get_running_loop()
+        if self._one_by_one and not self._waiting and not self._running and self._quick_enough(rows):
+            return self._at_once(encoded, rows, loop)
         item = _Item(encoded, rows, loop.create_future())
         self._waiting.append(item)
         if not self._scheduled and self._running < self._parallel:
@@ -86,11 +89,30 @@ class Batcher:
             loop.call_soon(self._dispatch, loop)
         return await item.future
 
+    def _quick_enough(self, rows: int) -> bool:
+        return self._seconds * max(rows / self._rows, 1.0) < _INLINE_SECONDS
+
+    def _at_once(self, encoded: Any, rows: int, loop: asyncio.AbstractEventLoop) -> Scores:
+        """Compute the first request of a round without a wait; a second one in the same round is a sign of company."""
+        self._one_by_one = False
+        started = time.perf_counter()
+        result = self._attempt(encoded)
+        loop.call_soon(self._round_over, rows, time.perf_counter() - started)
+        if isinstance(result, PredictionFailed):
+            raise result
+        return result
+
+    def _round_over(self, rows: int, seconds: float) -> None:
+        """Count what was computed at once, now that its answer is on its way."""
+        self._one_by_one = not self._waiting
+        self._measure(1, rows, seconds)
+
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
         while self._waiting and self._running < self._parallel:
             batch, rows = self._take()
-            if self._seconds * max(rows / self._rows, 1.0) < _INLINE_SECONDS:
+            self._one_by_one = len(batch) == 1
+            if self._quick_enough(rows):
                 self._settle(batch, *self._compute(batch, rows))
                 continue
             self._running += 1
@@ -143,9 +165,7 @@ class Batcher:
         self._dispatch(loop)
 
     def _settle(self, batch: list[_Item], results: list[Scores | PredictionFailed], rows: int, seconds: float) -> None:
-        self._seconds += _WEIGHT * (seconds - self._seconds)
-        self._rows += _WEIGHT * (rows - self._rows)
-        self._observe(len(batch), rows, seconds)
+        self._measure(len(batch), rows, seconds)
         for item, result in zip(batch, results, strict=True):
             if item.future.done():  # its request was cancelled
                 continue
@@ -153,3 +173,8 @@ class Batcher:
                 item.future.set_exception(result)
             else:
                 item.future.set_result(result)
+
+    def _measure(self, requests: int, rows: int, seconds: float) -> None:
+        self._seconds += _WEIGHT * (seconds - self._seconds)
+        self._rows += _WEIGHT * (rows - self._rows)
+        self._observe(requests, rows, seconds)

@@ -1,11 +1,13 @@
 """The one data plane behind every protocol: choose a version, score, write down, count."""
 
+import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from serving.errors import RequestError
@@ -131,7 +133,7 @@ class Plane:
         except RequestError as error:
             lane.metrics.failed(error.status, time.perf_counter() - request.started)
             raise
-        lane.metrics.answered(time.perf_counter() - request.started)
+        _afterwards(lane.metrics.answered, time.perf_counter() - request.started)
         return answer
 
     async def score(self, model: ServedModel, rows: Rows, request: HttpRequest) -> Answer:
@@ -155,7 +157,7 @@ class Plane:
         self.journal.predictions(answer, request, (time.perf_counter() - request.started) * 1000)
         if self.journal.strict:
             await self.journal.durable()
-        lane.metrics.predicted(answer.rows, answer.scores)
+        _afterwards(lane.metrics.predicted, rows, scores)
         return answer
 
     def _lane(self, model: ServedModel) -> _Lane:
@@ -166,6 +168,11 @@ class Plane:
             lane = _Lane(batcher, metrics)
             self._lanes[model] = lane
         return lane
+
+
+def _afterwards(count: Callable[..., None], *values: Any) -> None:
+    """Count in the event loop's next round: the answer need not wait for it."""
+    asyncio.get_running_loop().call_soon(count, *values)
 
 
 def _champion(deployment: Deployment, name: str) -> ServedModel:

@@ -78,16 +78,19 @@ def test_a_lone_request_is_computed_alone_and_at_once_in_the_event_loop(engine: 
 
 
 def test_requests_of_one_round_are_computed_together_and_each_gets_its_own(engine: Recorder) -> None:
-    async def run() -> list[Scores]:
+    async def run() -> list[list[Scores]]:
         batcher, observed = await make(engine)
-        scores = await asyncio.gather(batcher.score([1.0, 2.0], 2), batcher.score([3.0], 1), batcher.score([4.0], 1))
-        assert observed == [(3, 4)]
-        return scores
+        requests = ([1.0, 2.0], [3.0], [4.0])
+        rounds = [await asyncio.gather(*(batcher.score(one, len(one)) for one in requests)) for _ in range(2)]
+        assert observed == [(1, 2), (2, 2), (3, 4)]
+        return rounds
 
-    scores = asyncio.run(run())
-    assert [score.predictions for score in scores] == [[2.0, 4.0], [6.0], [8.0]]
-    assert [score.probabilities for score in scores] == [[1.0, 2.0], [3.0], [4.0]]
-    assert engine.calls == [[1.0, 2.0, 3.0, 4.0]]
+    for scores in asyncio.run(run()):
+        assert [score.predictions for score in scores] == [[2.0, 4.0], [6.0], [8.0]]
+        assert [score.probabilities for score in scores] == [[1.0, 2.0], [3.0], [4.0]]
+    alone, others, together = engine.calls
+    assert (alone, others) == ([1.0, 2.0], [3.0, 4.0]), "the first of a round after lone requests does not wait"
+    assert together == [1.0, 2.0, 3.0, 4.0], "where there was company, it is waited for until the end of the round"
 
 
 def test_while_the_version_is_busy_requests_gather(engine: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +150,7 @@ def test_a_join_is_bounded_and_a_large_request_goes_alone(engine: Recorder) -> N
         sizes = (MAX_JOINED_ROWS - 1, 1, 1, 3 * MAX_JOINED_ROWS)
         scores = await asyncio.gather(*(batcher.score([1.0] * size, size) for size in sizes))
         assert [len(score.predictions) for score in scores] == list(sizes)
-        assert sorted(observed) == [(1, 1), (1, 3 * MAX_JOINED_ROWS), (2, MAX_JOINED_ROWS)]
+        assert sorted(observed) == [(1, MAX_JOINED_ROWS - 1), (1, 3 * MAX_JOINED_ROWS), (2, 2)]
 
     asyncio.run(run())
 
