@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -44,11 +45,25 @@ def run(env: Mapping[str, str]) -> int:
     """Run until a signal; return the exit code: 2 for wrong settings."""
     try:
         settings = Settings.from_env(env)
+        check_writable(settings.data_dir)
     except SettingsError as exc:
         print(exc, file=sys.stderr)
         return 2
     serve("serving.run:application", settings)
     return 0
+
+
+def check_writable(directory: Path) -> None:
+    """Make sure that files can be made in the data directory, before any process starts that needs it.
+
+    Raises:
+        SettingsError: they cannot.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as exc:
+        raise SettingsError(f"SERVING_DATA_DIR: {directory} cannot be written: {exc.strerror}") from exc
 
 
 def serve(application: str, settings: Settings) -> None:

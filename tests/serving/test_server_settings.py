@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import SettingsError
+from serving.run import check_writable
 from serving.settings import Settings
 
 ENV = {
@@ -53,3 +54,12 @@ def test_every_wrong_variable_is_named_at_once() -> None:
     assert "SERVING_JOURNAL_DURABILITY: expected relaxed or strict, got 'sometimes'" in message
     assert "SERVING_ALLOW_PICKLE: expected true or false, got 'perhaps'" in message
     assert "secret" not in message
+
+
+def test_a_data_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    check_writable(tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SettingsError, match=r"SERVING_DATA_DIR: .*file/data cannot be written: Not a directory"):
+        check_writable(file / "data")
