@@ -83,6 +83,7 @@ class Starter:
             and program.state == "RUNNING"
             and alive(program.pid)
             and _read(file) == mark
+            and not service.restarted_with & self._started
             and self._healthy(service, spec).ok
         ):
             return

@@ -119,6 +119,7 @@ class _Reader:
             profiles=tuple(tree.get("profiles", [])),
             stop_grace=_seconds(tree.get("stop_grace_period", "10s")),
             local=local,
+            restarted_with=frozenset(n for n, entry in tree.get("depends_on", {}).items() if entry.get("restart")),
         )
 
     def _environment(self, raw: Mapping[str, Any], where: str) -> dict[str, Text]:
@@ -174,7 +175,7 @@ def _words(command: object) -> tuple[Text, ...]:
     return tuple(word if isinstance(word, Secret) else str(word) for word in command)
 
 
-def _depends_on(tree: Mapping[str, Mapping[str, str]]) -> dict[str, Condition]:
+def _depends_on(tree: Mapping[str, Mapping[str, Any]]) -> dict[str, Condition]:
     return {name: Condition(entry.get("condition", Condition.STARTED)) for name, entry in tree.items()}
 
 

@@ -75,6 +75,8 @@ class Service:
     profiles: tuple[str, ...]
     stop_grace: float
     local: Local
+    restarted_with: frozenset[str] = frozenset()
+    """Those it depends on that it does not outlive: when one is started again, so is this one."""
 
 
 @dataclass(frozen=True)

@@ -108,3 +108,12 @@ def test_the_stack_of_this_checkout_is_valid(home: Home) -> None:
         assert service.healthcheck is not None, f"{service.name} has no health check"
     published = {port for service in stack.services.values() for port in service.ports}
     assert published <= {int(value) for key, value in stack.settings.items() if key.endswith("_PORT")}
+
+
+def test_what_does_not_outlive_a_dependency_says_so(read) -> None:
+    services = COMPONENT["services"] | {"base": {"command": ["true"], "x-local": {"env": "web"}}}
+    needs = {"init": {"condition": "service_completed_successfully"}, "base": {"restart": True}}
+    services["web"] = services["web"] | {"depends_on": needs}
+    service = read(COMPONENT | {"services": services}).service("web")
+    assert service.depends_on["base"] is Condition.STARTED
+    assert service.restarted_with == {"base"}
