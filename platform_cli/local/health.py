@@ -23,8 +23,14 @@ class Health:
     detail: str = ""
 
 
-def check(healthcheck: Healthcheck, spec: Spec) -> Health:
+STARTED_VARIABLE = "SERVICE_STARTED"
+
+
+def check(healthcheck: Healthcheck, spec: Spec, started: float = 0.0) -> Health:
     """Perform a health check once, in the environment of its service.
+
+    A program that checks finds in SERVICE_STARTED when the service's process was started, in seconds since the epoch:
+    signs of life that are older than that are those of another process.
 
     A check of the form `wget … URL` is done here, with the same meaning (an answer of 2xx is healthy), so that the
     machine needs no wget and a start needs no process a poll.
@@ -32,7 +38,8 @@ def check(healthcheck: Healthcheck, spec: Spec) -> Health:
     words = [reveal(word) for word in healthcheck.test]
     if words[0] == "wget":
         return _get(words[-1], healthcheck.timeout)
-    return _run(words, spec.environment, spec.directory, healthcheck.timeout)
+    environment = {**spec.environment, STARTED_VARIABLE: str(started)}
+    return _run(words, environment, spec.directory, healthcheck.timeout)
 
 
 def _get(url: str, timeout: float) -> Health:

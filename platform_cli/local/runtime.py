@@ -213,7 +213,7 @@ class LocalRuntime:
         if service.healthcheck is None:
             return ServiceStatus(service.name, program.state.lower(), program.state == "RUNNING", url, program.pid)
         spec = make_spec(service, self.stack, self.home, as_root=self._as_root)
-        result = health.check(service.healthcheck, spec)
+        result = health.check(service.healthcheck, spec, program.started)
         return ServiceStatus(service.name, program.state.lower(), result.ok, url, program.pid, result.detail)
 
 

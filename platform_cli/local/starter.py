@@ -84,7 +84,7 @@ class Starter:
             and alive(program.pid)
             and _read(file) == mark
             and not service.restarted_with & self._started
-            and self._healthy(service, spec).ok
+            and self._healthy(service, spec, program).ok
         ):
             return
         self._progress.begin(service.name, "starting")
@@ -109,7 +109,7 @@ class Starter:
             program = self._supervisor.states().get(service.name)
             self._refuse_dead(service, program, starts)
             if program is not None and program.state == "RUNNING":
-                result = self._healthy(service, spec)
+                result = self._healthy(service, spec, program)
                 if result.ok:
                     return True
             self._cancelled.wait(POLL_SECONDS)
@@ -137,8 +137,10 @@ class Starter:
             self._supervisor.stop(service.name)
             raise self._failed(service, f"{service.name} keeps dying: it was started {LIVES} times")
 
-    def _healthy(self, service: Service, spec: Spec) -> health.Health:
-        return health.check(service.healthcheck, spec) if service.healthcheck else health.Health(True)
+    def _healthy(self, service: Service, spec: Spec, program: ProgramState) -> health.Health:
+        if service.healthcheck is None:
+            return health.Health(True)
+        return health.check(service.healthcheck, spec, program.started)
 
     # -- services that run once -------------------------------------------------------------------------------------
 
