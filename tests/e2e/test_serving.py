@@ -97,7 +97,7 @@ def test_a_version_that_cannot_serve_is_tagged_in_the_registry(stack: Stack, sho
         shop.name,
         source.source,
         run_id=source.run_id,
-        model_id=source.model_id,
+        model_id=source.source.removeprefix("models:/"),
         tags={"platform.artifact_digest": "0" * 64},
     )
     shop.mlflow.set_registered_model_alias(shop.name, "champion", bad.version)
