@@ -23,18 +23,18 @@ from pipelines.warehouse import step_lock
 # Importing a step costs up to seconds, so only the step that is asked for is imported. Steps with the same
 # lock exclude each other; a step without one changes nothing that a second run could disturb.
 STEPS: dict[str, tuple[str, str]] = {
-    "land": ("pipelines.land", "land"),
-    "inspect": ("pipelines.inspection", "ingest"),
-    "sync": ("pipelines.sync", "ingest"),
-    "ingest": ("pipelines.ingest", "ingest"),
-    "transform": ("pipelines.transform", "transform"),
-    "failures": ("pipelines.failures", ""),
-    "snapshot": ("pipelines.snapshot", ""),
-    "train": ("pipelines.train", "train"),
-    "evaluate": ("pipelines.evaluate", "release"),
-    "register": ("pipelines.register", "release"),
-    "replay": ("pipelines.replay", "replay"),
-    "monitor": ("pipelines.monitor", "monitor"),
+    "land": ("pipelines.ingestion.land", "land"),
+    "inspect": ("pipelines.ingestion.inspection", "ingest"),
+    "sync": ("pipelines.ingestion.sync", "ingest"),
+    "ingest": ("pipelines.ingestion.ingest", "ingest"),
+    "transform": ("pipelines.data.transform", "transform"),
+    "failures": ("pipelines.data.failures", ""),
+    "snapshot": ("pipelines.data.snapshot", ""),
+    "train": ("pipelines.training.train", "train"),
+    "evaluate": ("pipelines.gate.evaluate", "release"),
+    "register": ("pipelines.gate.register", "release"),
+    "replay": ("pipelines.monitoring.replay", "replay"),
+    "monitor": ("pipelines.monitoring.monitor", "monitor"),
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.dataset import Snapshot
+from pipelines.data.dataset import Snapshot
 from pipelines.environment import Environment
 from pipelines.project import Project, load_project
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.connections import SourceStream, load_connection
-from pipelines.connections import variables as step_variables
 from pipelines.environment import Environment
 from pipelines.errors import StepError
+from pipelines.ingestion.connections import SourceStream, load_connection
+from pipelines.ingestion.connections import variables as step_variables
 
 REPO = Path(__file__).resolve().parents[2]
 CONNECTION = "connections/nycflights.yaml"

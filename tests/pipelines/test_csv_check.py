@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.connections import CsvFormat, Stream
-from pipelines.csv_check import check_file
+from pipelines.ingestion.connections import CsvFormat, Stream
+from pipelines.ingestion.csv_check import check_file
 
 FORM = CsvFormat(filetype="csv")
 HEADER = "year,month,day,code,seen,price,open"

@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines.dataset import Snapshot, features_of, split_by_time
-from pipelines.dataset import test_start as first_of_test
+from pipelines.data.dataset import Snapshot, features_of, split_by_time
+from pipelines.data.dataset import test_start as first_of_test
+from pipelines.data.snapshot import write_parquet
 from pipelines.errors import StepError
 from pipelines.project import Project, Split
-from pipelines.snapshot import write_parquet
 
 HEADER = "order_id,ordered_at,is_returned,country,price,items\n"
 LINES = [

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.failures import FailingNode, describe
+from pipelines.data.failures import FailingNode, describe
+from pipelines.data.transform import _counts, _reason
 from pipelines.project import load_project
-from pipelines.transform import _counts, _reason
 
 REPO = Path(__file__).resolve().parents[2]
 MART = "model.platform.flight_delay_features"

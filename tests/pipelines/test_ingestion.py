@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.airbyte_job import airbyte_job
-from pipelines.airbyte_process import run_airbyte
-from pipelines.connections import Connection, load_connection
-from pipelines.connections import variables as step_variables
 from pipelines.environment import Environment
 from pipelines.errors import StepError
-from pipelines.land import _project_land
-from pipelines.ledger import LandingFile, landing_files
+from pipelines.ingestion.airbyte_job import airbyte_job
+from pipelines.ingestion.airbyte_process import run_airbyte
+from pipelines.ingestion.connections import Connection, load_connection
+from pipelines.ingestion.connections import variables as step_variables
+from pipelines.ingestion.land import _project_land
+from pipelines.ingestion.ledger import LandingFile, landing_files
 from pipelines.project import Project, load_project
 
 REPO = Path(__file__).resolve().parents[2]

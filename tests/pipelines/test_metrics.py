@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines import metrics
-from pipelines.judgement import judge
+from pipelines.gate.judgement import judge
 from pipelines.project import Evaluation
+from pipelines.training import metrics
 
 
 def test_calibration_error_is_the_distance_from_what_happened() -> None:

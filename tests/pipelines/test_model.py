@@ -12,13 +12,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from contract import EXAMPLE_OUTPUT_TAG, artifact_digest
-from pipelines import model_store, plots
-from pipelines.dataset import Snapshot, split_by_time
-from pipelines.entry_point import build_model
+from pipelines.data.dataset import Snapshot, split_by_time
 from pipelines.errors import StepError
-from pipelines.metrics import slices
+from pipelines.models import model_store
+from pipelines.models.scoring import predict
 from pipelines.project import Project
-from pipelines.scoring import predict
+from pipelines.training import plots
+from pipelines.training.entry_point import build_model
+from pipelines.training.metrics import slices
 
 
 def double(x: Any) -> Any:

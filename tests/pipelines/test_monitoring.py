@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from prometheus_client import generate_latest
 
-from pipelines import drift
 from pipelines.environment import Environment
-from pipelines.monitoring_store import Record, gauges, push
+from pipelines.monitoring import drift
+from pipelines.monitoring.monitoring_store import Record, gauges, push
 from pipelines.project import Drift
 
 KINDS = {"country": "category", "price": "number", "items": "integer"}

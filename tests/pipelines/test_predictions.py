@@ -8,9 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipelines import predictions
 from pipelines.environment import Environment
 from pipelines.errors import StepError
+from pipelines.monitoring import predictions
 from pipelines.project import Project
 from serving.journal.tables import Tables
 from tools.postgres import Postgres

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from pipelines.errors import StepError
-from pipelines.replay import _send
+from pipelines.monitoring.replay import _send
 
 
 def client(answer: httpx.Response | Exception, seen: list[httpx.Request]) -> httpx.Client:

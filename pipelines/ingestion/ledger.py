@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection as Database
 from psycopg import sql
 
-from pipelines.connections import Connection
+from pipelines.ingestion.connections import Connection
 from pipelines.objects import s3_errors
 
 TABLE = "_landing_files"

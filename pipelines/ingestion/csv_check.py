@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.connections import CsvFormat, Stream, WholeMonth
+from pipelines.ingestion.connections import CsvFormat, Stream, WholeMonth
 
 SHOWN = 3
 _MONTH_FILE = re.compile(r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])\.csv")

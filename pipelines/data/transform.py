@@ -11,10 +11,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipelines.connections import variables
+from pipelines.data.failures import failing_nodes, failure_error
 from pipelines.environment import Environment
 from pipelines.errors import StepError
-from pipelines.failures import failing_nodes, failure_error
+from pipelines.ingestion.connections import variables
 from pipelines.progress import say
 from pipelines.project import Project
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pipelines.errors import StepError
-from pipelines.metrics import Array
+from pipelines.training.metrics import Array
 
 
 def predict(model: Any, x: pd.DataFrame, where: str) -> Array:

@@ -21,9 +21,10 @@ from contract import (
     SNAPSHOT_TAG,
     artifact_digest,
 )
-from pipelines import model_store, tracking
+from pipelines import tracking
 from pipelines.environment import Environment
 from pipelines.errors import StepError
+from pipelines.models import model_store
 from pipelines.progress import say
 from pipelines.project import Project
 

@@ -1,7 +1,7 @@
 """One sync by PyAirbyte, in PyAirbyte's own environment: nothing here imports anything else of this repository.
 
-Reads a job (a line of JSON, made by ``pipelines.airbyte_job``) from stdin, which stays open as long as whoever started
-this lives. Writes progress to stderr, each line after
+Reads a job (a line of JSON, made by ``pipelines.ingestion.airbyte_job``) from stdin, which stays open as long as
+whoever started it lives. Writes progress to stderr, each line after
 ``PROGRESS``, and one JSON object as the last line of stdout:
 ``{"streams": {name: {"read": rows, "repeated": rows}}}`` or ``{"error": reason}``.
 """

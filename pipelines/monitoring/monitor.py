@@ -15,16 +15,19 @@ from mlflow.entities import Metric, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
 from contract import DIGEST_TAG, SNAPSHOT_TAG
-from pipelines import metrics, model_store, monitoring_store, predictions, tracking
-from pipelines.dataset import features_of, load_snapshot
+from pipelines import tracking
+from pipelines.data.dataset import features_of, load_snapshot
 from pipelines.environment import Environment
-from pipelines.monitoring_store import Record
+from pipelines.models import model_store
+from pipelines.models.scoring import predict
+from pipelines.monitoring import monitoring_store, predictions
+from pipelines.monitoring.monitoring_store import Record
 from pipelines.progress import say, stage
 from pipelines.project import Project
-from pipelines.scoring import predict
+from pipelines.training import metrics
 
 if TYPE_CHECKING:
-    from pipelines.drift import DriftResult
+    from pipelines.monitoring.drift import DriftResult
 
 PREDICTION = "predicted_probability"
 MONITORING_TAG = "platform.monitoring_run"
@@ -135,7 +138,7 @@ def _performance(env: Environment, project: Project, current: pd.DataFrame) -> P
 
 def _look(env: Environment, client: MlflowClient, seen: Seen) -> tuple[Record, str | None]:
     """Compare, and keep the result: reports and figures in MLflow, in the warehouse, and pushed (else a warning)."""
-    from pipelines import drift  # noqa: PLC0415 (imports Evidently: seconds, and only here)
+    from pipelines.monitoring import drift  # noqa: PLC0415 (imports Evidently: seconds, and only here)
 
     project, champion = seen.project, seen.champion
     kinds = {**project.data.features, PREDICTION: "number"}

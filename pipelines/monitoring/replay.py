@@ -9,9 +9,10 @@ import httpx
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from pipelines import mart, predictions
+from pipelines.data import mart
 from pipelines.environment import Environment
 from pipelines.errors import StepError
+from pipelines.monitoring import predictions
 from pipelines.progress import say
 from pipelines.project import Project
 from pipelines.warehouse import connect

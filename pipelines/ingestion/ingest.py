@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines import inspection, sync
 from pipelines.environment import Environment
+from pipelines.ingestion import inspection, sync
 from pipelines.project import Project
 
 

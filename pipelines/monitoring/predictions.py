@@ -10,8 +10,8 @@ import pandas as pd
 import psycopg
 from psycopg import sql
 
-from pipelines import mart
-from pipelines.dataset import features_of
+from pipelines.data import mart
+from pipelines.data.dataset import features_of
 from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.project import Project

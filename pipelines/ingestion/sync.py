@@ -10,12 +10,12 @@ from typing import Any
 from psycopg import Connection as Database
 from psycopg import sql
 
-from pipelines.airbyte_job import airbyte_job
-from pipelines.airbyte_process import run_airbyte
-from pipelines.connections import Connection, project_connections
 from pipelines.environment import Environment
 from pipelines.errors import StepError
-from pipelines.ledger import Entry, LandingFile, entries, landing_files, mark_synced
+from pipelines.ingestion.airbyte_job import airbyte_job
+from pipelines.ingestion.airbyte_process import run_airbyte
+from pipelines.ingestion.connections import Connection, project_connections
+from pipelines.ingestion.ledger import Entry, LandingFile, entries, landing_files, mark_synced
 from pipelines.objects import client
 from pipelines.progress import say
 from pipelines.project import Project

@@ -14,14 +14,16 @@ from mlflow.data.pandas_dataset import from_pandas
 from sklearn.inspection import permutation_importance
 
 from contract import DIGEST_TAG, ENTITY_KEY_TAG, SNAPSHOT_TAG, artifact_digest
-from pipelines import metrics, model_store, plots, tracking
-from pipelines import snapshot as snapshot_step
-from pipelines.dataset import Snapshot, Window, load_snapshot, split_by_time
-from pipelines.entry_point import build_model
+from pipelines import tracking
+from pipelines.data import snapshot as snapshot_step
+from pipelines.data.dataset import Snapshot, Window, load_snapshot, split_by_time
 from pipelines.environment import Environment
 from pipelines.errors import StepError
+from pipelines.models import model_store
 from pipelines.progress import say, stage
 from pipelines.project import Project
+from pipelines.training import metrics, plots
+from pipelines.training.entry_point import build_model
 
 IMPORTANCE_ROWS = 3000
 DIGEST_CHARACTERS = 32  # MLflow takes 36 for a dataset

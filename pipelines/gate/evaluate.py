@@ -11,13 +11,15 @@ from mlflow.entities import Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
 from contract import DIGEST_TAG, GATE_TAG, SNAPSHOT_TAG
-from pipelines import metrics, model_store, tracking
-from pipelines.dataset import Window, load_snapshot, split_by_time
+from pipelines import tracking
+from pipelines.data.dataset import Window, load_snapshot, split_by_time
 from pipelines.environment import Environment
-from pipelines.judgement import judge
+from pipelines.gate.judgement import judge
+from pipelines.models import model_store
+from pipelines.models.scoring import predict
 from pipelines.progress import say, stage
 from pipelines.project import Project
-from pipelines.scoring import predict
+from pipelines.training import metrics
 
 REPORT = "evaluation.json"
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.connections import CURSOR, Connection, Stream
 from pipelines.environment import Environment
-from pipelines.ledger import LandingFile
+from pipelines.ingestion.connections import CURSOR, Connection, Stream
+from pipelines.ingestion.ledger import LandingFile
 
 CONNECTOR = "source-s3"
 CONNECTOR_MODULE = "source_s3.run"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from pipelines.metrics import Array, calibration_bins
+from pipelines.training.metrics import Array, calibration_bins
 
 mpl.use("agg")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.metrics import loss_against, reaches
 from pipelines.project import Evaluation
+from pipelines.training.metrics import loss_against, reaches
 
 
 @dataclass(frozen=True)

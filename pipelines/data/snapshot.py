@@ -17,7 +17,8 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 from psycopg import sql
 
-from pipelines import mart, objects
+from pipelines import objects
+from pipelines.data import mart
 from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.progress import say, stage

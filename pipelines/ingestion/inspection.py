@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipelines.connections import Connection, project_connections
-from pipelines.csv_check import Checked, Problem, check_file
 from pipelines.environment import Environment
 from pipelines.errors import StepError
-from pipelines.ledger import LandingFile, accept, entries, landing_files
+from pipelines.ingestion.connections import Connection, project_connections
+from pipelines.ingestion.csv_check import Checked, Problem, check_file
+from pipelines.ingestion.ledger import LandingFile, accept, entries, landing_files
 from pipelines.objects import client, s3_errors
 from pipelines.progress import say
 from pipelines.project import Project

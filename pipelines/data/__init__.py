@@ -1,0 +1,1 @@
+"""From the raw tables to a training snapshot."""

@@ -1,0 +1,1 @@
+"""From the landing bucket to the raw tables."""
