@@ -25,8 +25,12 @@ _STAMP = re.compile(r"^\d\d:\d\d:\d\d\s*")
 def run(env: Environment, project: Project) -> dict[str, Any]:
     """``dbt build`` of the selection; a failing test is a StepError with the rows, and the mart stays as it was.
 
-    Returns ``{"models": built, "tests": passed, "warnings": n}``.
+    Returns ``{"models": built, "tests": passed, "warnings": n}``. A project whose table somebody else fills has nothing
+    to build.
     """
+    if project.data.dbt_select is None:
+        say("  nothing to build: the project declares no dbt_select")
+        return {"models": 0, "tests": 0, "warnings": 0}
     # Beside the manifest that Airflow reads: dbt writes its own while it works.
     target = env.state_dir / "dbt" / "build"
     target.mkdir(parents=True, exist_ok=True)
