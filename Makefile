@@ -4,7 +4,7 @@ PLATFORM := .venv/bin/platform
 TEST := .venv/bin/python tools/test.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test test-unit test-e2e lint format locks bench bench-serving venv venv-dev installed
+.PHONY: help demo up down status test test-unit test-e2e lint format locks bench bench-serving bench-drift venv venv-dev installed
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ bench: installed ## measure: demo, up, down, memory, steps, ingestion
 bench-serving: installed ## the model server beside others: prints the tables of docs/serving.md
 	@.venv/bin/python -m benchmarks.serving
 
+bench-drift: installed ## drift of a million predictions, and false alarms: prints the tables of docs/monitoring.md
+	@.venv/bin/python -m benchmarks.drift
+
 venv:
 	@tools/bootstrap.sh
 
@@ -55,4 +58,5 @@ venv-dev: venv
 	@tools/bootstrap.sh --dev
 
 installed: venv-dev
-	@$(PLATFORM) install
+	@tools/java.sh
+	@$(PLATFORM) install --all

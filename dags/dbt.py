@@ -7,6 +7,7 @@ from airflow.sdk import DAG
 from cosmos import DbtTaskGroup, ExecutionConfig, ExecutionMode, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import InvocationMode, LoadMode, TestBehavior
 
+from dags.steps import IDENTITY
 from pipelines.errors import StepError
 
 PROFILE = "warehouse"
@@ -41,5 +42,11 @@ def models(repo: Path, select: str, dag: DAG) -> DbtTaskGroup:
             test_behavior=TestBehavior.AFTER_EACH,
             emit_datasets=False,
         ),
-        operator_args={"append_env": True, "retries": 0, "poke_interval": 2},
+        operator_args={
+            "append_env": True,
+            # dbt records its run in the warehouse, as one of this pipeline run (macro record_run).
+            "env": IDENTITY,
+            "retries": 0,
+            "poke_interval": 2,
+        },
     )

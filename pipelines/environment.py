@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pipelines.errors import StepError
 
@@ -23,7 +24,10 @@ VARIABLES = {
     "aws_region": "AWS_DEFAULT_REGION",
     "declared_commit": "PLATFORM_COMMIT",
     "declared_actor": "PLATFORM_ACTOR",
+    "declared_pipeline_run": "PLATFORM_PIPELINE_RUN",
 }
+AIRFLOW_ACTOR = "airflow:"
+_PROCESS = uuid4().hex[:12]
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,11 @@ class Environment:
     pushgateway_url: str = ""
     pushgateway_username: str = ""
     pushgateway_password: str = field(default="", repr=False)
+    spark_master: str = "local[*]"
     declared_commit: str = ""
     declared_actor: str = ""
+    declared_pipeline_run: str = ""
+    openlineage_to: str = "file"
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None) -> Environment:
@@ -83,10 +90,27 @@ class Environment:
             return "unknown"
         return f"{head}-dirty" if self._git("status", "--porcelain", "--untracked-files=no") else head
 
+    def commit_subject(self, commit: str) -> str:
+        """The first line of the message of a commit, and nothing where the checkout does not know it."""
+        return self._git("show", "--no-patch", "--format=%s", commit, "--")
+
     @property
     def actor(self) -> str:
         """Who or what started this step: ``airflow:<dag_id>/<run_id>`` or ``<user>@shell``."""
         return self.declared_actor or f"{getpass.getuser()}@shell"
+
+    @property
+    def pipeline_run(self) -> str:
+        """The pipeline run that this step is a part of: ``airflow:<dag_id>/<run_id>``, what the caller declared, or one
+        of this process alone, ``<actor>/<random>``."""
+        if self.declared_pipeline_run:
+            return self.declared_pipeline_run
+        return self.actor if self.actor.startswith(AIRFLOW_ACTOR) else f"{self.actor}/{_PROCESS}"
+
+    @property
+    def trigger(self) -> str:
+        """What started the pipeline run: ``airflow``, or ``shell`` for a person or a program outside of it."""
+        return "airflow" if self.pipeline_run.startswith(AIRFLOW_ACTOR) else "shell"
 
     def _git(self, *arguments: str) -> str:
         # The checkout may belong to another user than the one a service runs as; git refuses that by default.

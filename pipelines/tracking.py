@@ -12,10 +12,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus, ViewType
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from contract import ALIAS_CHAMPION, SNAPSHOT_TAG
 from pipelines.environment import Environment
 from pipelines.errors import StepError
+from pipelines.lineage import store
 from pipelines.project import Project
 
 PROJECT_TAG = "platform.project"
@@ -28,6 +30,9 @@ ERROR_TAG = "platform.error"
 RIVAL_TAG = "platform.gate_champion"
 TRAINING_TAG = "platform.training_run"
 VERSION_TAG = "platform.model_version"
+PIPELINE_RUN_TAG = "platform.pipeline_run"
+STARTED_FROM_TAG = "platform.started_from"
+PIPELINE_STEP = "pipeline"
 
 CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -80,11 +85,14 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 
 @contextmanager
-def open_run(client: MlflowClient, experiment: str, name: str, tags: dict[str, str]) -> Iterator[str]:
+def open_run(
+    client: MlflowClient, experiment: str, name: str, tags: dict[str, str], parent: str | None = None
+) -> Iterator[str]:
     """Make a run in the experiment with the id `experiment`; it ends as the block does, with the reason of a failure.
 
-    Yields the run's id.
+    With `parent`, the id of a run of the same experiment, MLflow shows it below that one. Yields the run's id.
     """
+    tags = tags | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
     run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
     try:
         yield run_id
@@ -93,6 +101,53 @@ def open_run(client: MlflowClient, experiment: str, name: str, tags: dict[str, s
         client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
         raise
     client.set_terminated(run_id)
+
+
+def pipeline_run(client: MlflowClient, env: Environment, project: Project) -> str:
+    """The id of the MLflow run that stands for `env.pipeline_run`, made if it is not there: the parent of the runs of
+    its steps. It says which champion the pipeline run started from, and runs until the recorder ends it."""
+    experiment = experiment_id(client, project.name)
+    found = client.search_runs(
+        [experiment],
+        f"tags.`{STEP_TAG}` = '{PIPELINE_STEP}' AND tags.`{PIPELINE_RUN_TAG}` = '{env.pipeline_run}'",
+        ViewType.ACTIVE_ONLY,
+        max_results=1,
+    )
+    if found:
+        run_id = str(found[0].info.run_id)
+        client.update_run(run_id, RunStatus.to_string(RunStatus.RUNNING))
+    else:
+        run_id = _make_pipeline_run(client, env, project, experiment)
+    return run_id
+
+
+def _make_pipeline_run(client: MlflowClient, env: Environment, project: Project, experiment: str) -> str:
+    current = champion(client, project.name)
+    version = int(current.version) if current else None
+    tags = {
+        PROJECT_TAG: project.name,
+        STEP_TAG: PIPELINE_STEP,
+        PIPELINE_RUN_TAG: env.pipeline_run,
+        ACTOR_TAG: env.actor,
+        COMMIT_TAG: env.commit,
+        STARTED_FROM_TAG: str(version or "none"),
+        "mlflow.user": env.actor,
+    }
+    run_id = str(client.create_run(experiment, tags=tags, run_name=f"pipeline {env.pipeline_run}"[:250]).info.run_id)
+    store.attach(env, run_id, version)
+    return run_id
+
+
+def end_pipeline_run(env: Environment, run_id: str, *, failed: bool) -> None:
+    """End the MLflow run of a pipeline run as its steps did; what a killed step left open below it ends as killed."""
+    client = connect(env)
+    status = RunStatus.FAILED if failed else RunStatus.FINISHED
+    client.set_terminated(run_id, RunStatus.to_string(status))
+    if failed:
+        experiment = client.get_run(run_id).info.experiment_id
+        below = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}' AND attributes.status = 'RUNNING'"
+        for child in client.search_runs([experiment], below):
+            client.set_terminated(child.info.run_id, RunStatus.to_string(RunStatus.KILLED))
 
 
 def training_run(client: MlflowClient, project: str, run_id: str | None) -> Run:

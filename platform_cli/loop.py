@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 
 from platform_cli.clients.airflow import Airflow, DagRun, TaskState
@@ -11,7 +10,7 @@ from platform_cli.output import err
 from platform_cli.stack.model import Stack
 
 PARSE_SECONDS = 90
-NEXT_SECONDS = 60
+NEXT_SECONDS = 180
 LOG_LINES = 25
 LOG_WIDTH = 500
 # the tasks of dbt, and the one that prints the rows which failed its tests
@@ -87,15 +86,6 @@ def follow_next(airflow: Airflow, dag_id: str, *, since: datetime) -> DagRun:
         since: runs that became due before this moment do not count.
 
     Raises:
-        PlatformError: none began within a minute, or it failed.
+        PlatformError: none began in three minutes, or it failed.
     """
-    deadline = time.monotonic() + NEXT_SECONDS
-    while (run := airflow.latest_run(dag_id, since=since)) is None:
-        if time.monotonic() > deadline:
-            raise PlatformError(
-                f"{dag_id} was not started by the new data",
-                where="Airflow",
-                do=f"see whether {dag_id} is paused, and `platform logs airflow-scheduler`",
-            )
-        time.sleep(0.5)
-    return follow(airflow, run)
+    return follow(airflow, airflow.await_run(dag_id, since=since, seconds=NEXT_SECONDS))

@@ -8,7 +8,25 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from platform_cli.commands import credentials, demo, down, install, keys, logs, restart, run, status, up
+from platform_cli.commands import (
+    check,
+    credentials,
+    demo,
+    down,
+    install,
+    keys,
+    logs,
+    models,
+    new,
+    restart,
+    run,
+    runs,
+    score,
+    status,
+    test,
+    trace,
+    up,
+)
 from platform_cli.commands import open as open_command
 from platform_cli.errors import PlatformError
 from platform_cli.output import err
@@ -43,7 +61,14 @@ app.command("restart")(restart.restart)
 app.command("credentials")(credentials.credentials)
 app.add_typer(keys.app, name="keys")
 app.command("open")(open_command.open_service)
+app.command("new")(new.new)
+app.command("check")(check.check)
+app.command("test")(test.test)
 app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run.run)
+app.command("score")(score.score)
+app.add_typer(models.app, name="models")
+app.add_typer(runs.app, name="runs")
+app.command("trace")(trace.trace)
 app.command("demo")(demo.demo)
 
 

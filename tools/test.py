@@ -46,6 +46,7 @@ UNIT = (
     Suite("serving", ("tests/serving",)),
     Suite("mlflow", ("tests/compose",)),
     Suite("airflow", ("tests/dags",)),
+    Suite("spark", ("tests/spark",)),
 )
 REAL_CLIENTS = (Suite(CLIENTS.name, ("tests/clients",)),)
 LIVE = (Suite("serving", ("tests/live",)),)

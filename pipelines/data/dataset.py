@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipelines import objects
 from pipelines.environment import Environment
 from pipelines.errors import StepError
-from pipelines.project import Project, Split
+from pipelines.project import FeatureType, Project, Split, Task, seconds
+
+VALIDATION_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Window:
-    """One side of a split: `x` (features as raw values), `y` (0 or 1), `rows` (all columns), same index."""
+    """One side of a split, each part with the same index: `x` (features as raw values), `y` (0 or 1, or the value),
+    `rows` (all columns)."""
 
     x: pd.DataFrame
     y: pd.Series
@@ -61,12 +67,17 @@ def load_snapshot(env: Environment, project: Project, uri: str) -> Snapshot:
 
 
 def features_of(rows: pd.DataFrame, project: Project) -> pd.DataFrame:
-    """The features of `rows` as the model takes them, in declared order.
+    """The features of `rows` as the model takes them, in declared order."""
+    return typed(rows, project.data.features)
+
+
+def typed(rows: pd.DataFrame, features: Mapping[str, FeatureType]) -> pd.DataFrame:
+    """The columns `features` of `rows` as a model takes them, in this order.
 
     Categories are strings or None, numbers floats; integers and booleans with missing values are floats too.
     """
     columns: dict[str, pd.Series] = {}
-    for name, kind in project.data.features.items():
+    for name, kind in features.items():
         values = rows[name]
         if kind == "category":
             columns[name] = values.astype(object).where(values.notna(), None)
@@ -86,36 +97,72 @@ def test_start(times: pd.Series, split: Split) -> pd.Timestamp:
 
 
 def split_by_time(snapshot: Snapshot, project: Project) -> tuple[Window, Window]:
-    """(train, test): everything before the test window, and the test window; refused if one side is unusable."""
-    data, rows = project.data, snapshot.rows
-    needed = project.training.minimum_rows
-    if len(rows) < needed:
+    """(train, test): what lies before the test window, as far back as `training.history` says, and the test window.
+
+    Refused if there are too few rows, or if one side is unusable.
+    """
+    rows, training = snapshot.rows, project.training
+    if not len(rows):
+        raise StepError("the snapshot has no rows", where=snapshot.uri, do="load data whose outcome is known")
+    times = rows[project.data.event_time]
+    start = test_start(times, training.split)
+    early, late = times < start, times >= start
+    if training.history is not None:
+        early &= times >= start - pd.Timedelta(seconds=seconds(training.history))
+    used = int(early.sum() + late.sum())
+    if used < training.minimum_rows:
         raise StepError(
-            f"the snapshot has {len(rows)} rows, training needs {needed}",
+            f"the snapshot has {used} rows, training needs {training.minimum_rows}",
             where=snapshot.uri,
             do="load more data, or lower training.minimum_rows",
         )
-    start = test_start(rows[data.event_time], project.training.split)
     x = features_of(rows, project)
-    late = rows[data.event_time] >= start
-    sides = []
-    for name, side in (("training", ~late), ("test", late)):
-        part = rows[side]
-        _check_side(name, part[data.target], snapshot.uri, start)
-        times = part[data.event_time]
-        sides.append(Window(x[side], part[data.target].astype("int64"), part, times.min(), times.max()))
-    return sides[0], sides[1]
+    return (
+        _window(f"training window (before {start:%Y-%m-%d})", rows[early], x[early], project, snapshot.uri),
+        _window(f"test window (from {start:%Y-%m-%d})", rows[late], x[late], project, snapshot.uri),
+    )
 
 
-def _check_side(name: str, target: pd.Series, uri: str, start: pd.Timestamp) -> None:
-    """Refuse a side without rows, with one class only, or whose target is not 0 and 1."""
-    values = sorted(int(value) for value in target.unique())
-    if not values:
-        problem, do = "is empty", "load more months, or choose a shorter test window (training.split)"
-    elif not set(values) <= {0, 1}:
-        problem, do = f"has the target values {values[:5]}", "the target must be a boolean, or 0 and 1"
-    elif len(values) == 1:
-        problem, do = f"has only the class {values[0]}", "load rows of both classes, or change the test window"
-    else:
-        return
-    raise StepError(f"the {name} window (split at {start:%Y-%m-%d}) {problem}", where=uri, do=do)
+def validation_split(train: Window, project: Project, uri: str) -> tuple[Window, Window]:
+    """(inner, validation): the training window again split by time, its last quarter of rows to judge a search on."""
+    times = train.rows[project.data.event_time]
+    late = times >= times.quantile(1 - VALIDATION_SHARE, interpolation="nearest")
+    return (
+        _window("search's training window", train.rows[~late], train.x[~late], project, uri),
+        _window("search's validation window", train.rows[late], train.x[late], project, uri),
+    )
+
+
+def _window(name: str, rows: pd.DataFrame, x: pd.DataFrame, project: Project, uri: str) -> Window:
+    """One side of a split, refused if its target cannot be learned from or judged by."""
+    target, times = rows[project.data.target], rows[project.data.event_time]
+    trouble = _trouble(target, project.task)
+    if trouble is not None:
+        raise StepError(f"the {name} {trouble[0]}", where=uri, do=trouble[1])
+    y = target.astype("int64" if project.task == "classification" else "float64")
+    return Window(x, y, rows, times.min(), times.max())
+
+
+def _trouble(target: pd.Series, task: Task) -> tuple[str, str] | None:
+    """What is wrong with the target of a window, and what to do; None if nothing is."""
+    if not len(target):
+        return "is empty", "load more data, or change training.split or training.history"
+    values = pd.unique(target).astype("float64")
+    return _no_class(values) if task == "classification" else _no_value(values)
+
+
+def _no_class(values: NDArray[np.float64]) -> tuple[str, str] | None:
+    if not set(values) <= {0, 1}:
+        told = ", ".join(f"{value:g}" for value in sorted(values)[:5])
+        return f"has the target values {told}", "the target must be a boolean, or 0 and 1; or declare task: regression"
+    if len(values) == 1:
+        return f"has only the class {values[0]:g}", "load rows of both classes, or change the test window"
+    return None
+
+
+def _no_value(values: NDArray[np.float64]) -> tuple[str, str] | None:
+    if not np.isfinite(values).all():
+        return "has NaN or infinity as target", "correct it in the mart: a target that is not known yet is null"
+    if len(values) == 1:
+        return f"has only the target {values[0]:g}", "nothing can be learned from a constant: look at data.target"
+    return None

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from pipelines.errors import StepError
-from pipelines.project import FeatureType, Project
+from pipelines.project import FeatureType, Project, Task
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -18,6 +18,8 @@ SQL_TYPES: dict[FeatureType, LiteralString] = {
     "integer": "bigint",
     "boolean": "boolean",
 }
+FRACTIONS = frozenset({"numeric", "real", "double precision"})
+TARGET_TYPES: dict[Task, LiteralString] = {"classification": "integer", "regression": "double precision"}
 
 
 def table(project: Project) -> sql.Identifier:
@@ -31,7 +33,7 @@ def columns(project: Project) -> sql.Composed:
     parts: list[tuple[str, LiteralString]] = [
         (data.entity_key, "text"),
         (data.event_time, "timestamp"),
-        (data.target, "integer"),
+        (data.target, TARGET_TYPES[project.task]),
     ]
     parts += [(name, SQL_TYPES[kind]) for name, kind in data.features.items()]
     casts = [sql.SQL("{0}::{1} AS {0}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in parts]
@@ -39,12 +41,13 @@ def columns(project: Project) -> sql.Composed:
 
 
 def check_columns(connection: Connection, project: Project) -> None:
-    """Refuse a mart that is not there or that lacks a declared column."""
+    """Refuse a mart that is not there, that lacks a declared column, or whose target is no class if it has to be."""
     schema, name = project.data.table.split(".")
     rows = connection.execute(
-        "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s", (schema, name)
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
+        (schema, name),
     )
-    found = {row[0] for row in rows}
+    found = {str(column): str(kind) for column, kind in rows}
     if not found:
         raise StepError(
             f"the table {project.data.table} does not exist",
@@ -60,4 +63,19 @@ def check_columns(connection: Connection, project: Project) -> None:
             f"{project.data.table} has no column {', '.join(missing)}",
             where=str(project.file),
             do=f"correct data.* in the declaration; the table has: {', '.join(sorted(found))}",
+        )
+    if project.task == "classification" and found[data.target] in FRACTIONS:
+        _check_whole(connection, project)
+
+
+def _check_whole(connection: Connection, project: Project) -> None:
+    """Refuse a target with fractions, which the cast to an integer would round to classes that nobody declared."""
+    target = sql.Identifier(project.data.target)
+    query = sql.SQL("SELECT {0} FROM {1} WHERE {0} NOT IN (0, 1) LIMIT 1").format(target, table(project))
+    row = connection.execute(query).fetchone()
+    if row is not None:
+        raise StepError(
+            f"{project.data.table}.{project.data.target} has the value {row[0]}, which is neither 0 nor 1",
+            where=str(project.file),
+            do="declare `task: regression` if it is a value, or another data.target",
         )

@@ -22,7 +22,7 @@ from pipelines.data import mart
 from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.progress import say, stage
-from pipelines.project import FeatureType, Project
+from pipelines.project import FeatureType, Project, Task
 from pipelines.warehouse import connect
 
 ARROW_TYPES: dict[FeatureType, pa.DataType] = {
@@ -31,6 +31,7 @@ ARROW_TYPES: dict[FeatureType, pa.DataType] = {
     "integer": pa.int64(),
     "boolean": pa.bool_(),
 }
+TARGET_TYPES: dict[Task, pa.DataType] = {"classification": pa.int64(), "regression": pa.float64()}
 
 
 def run(env: Environment, project: Project) -> dict[str, Any]:
@@ -63,7 +64,11 @@ def run(env: Environment, project: Project) -> dict[str, Any]:
 def schema(project: Project) -> pa.Schema:
     """The columns of a snapshot and their types."""
     data = project.data
-    fields = [(data.entity_key, pa.string()), (data.event_time, pa.timestamp("us")), (data.target, pa.int64())]
+    fields = [
+        (data.entity_key, pa.string()),
+        (data.event_time, pa.timestamp("us")),
+        (data.target, TARGET_TYPES[project.task]),
+    ]
     return pa.schema(fields + [(name, ARROW_TYPES[kind]) for name, kind in data.features.items()])
 
 

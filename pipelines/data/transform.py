@@ -59,6 +59,8 @@ def _dbt(env: Environment, arguments: list[str], target: Path) -> tuple[int, lis
             "DBT_TARGET_PATH": str(target),
             "DBT_LOG_PATH": str(target),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+            "PLATFORM_ACTOR": env.actor,
+            "PLATFORM_PIPELINE_RUN": env.pipeline_run,
         },
     )
     lines: list[str] = []

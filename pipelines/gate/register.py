@@ -1,43 +1,58 @@
-"""Step `register`: make a judged candidate a version of the project's model; it becomes champion if it passed."""
+"""Step `register`: make a judged candidate a version of the project's model; its release begins if it passed."""
 
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from contract import (
-    ALIAS_CHAMPION,
     DIGEST_TAG,
     ENTITY_KEY_TAG,
     EXAMPLE_OUTPUT_TAG,
     GATE_TAG,
+    SIGNATURE_CHANGE_TAG,
     SNAPSHOT_TAG,
     artifact_digest,
 )
 from pipelines import tracking
 from pipelines.environment import Environment
 from pipelines.errors import StepError
+from pipelines.gate import card
+from pipelines.gate.card import Facts
+from pipelines.gate.evaluate import ALLOWED, REPORT
+from pipelines.gate.runs import step_run
 from pipelines.models import model_store
 from pipelines.progress import say
 from pipelines.project import Project
+from pipelines.release.actions import PROMOTED_TAG, RELEASE_TAG
+from pipelines.release.begin import begin
 
-PROMOTED_TAG = "platform.promoted"
 PASSED = "passed"
-COPIED_TAGS = (DIGEST_TAG, ENTITY_KEY_TAG, SNAPSHOT_TAG, GATE_TAG, EXAMPLE_OUTPUT_TAG, tracking.COMMIT_TAG)
+WAITING = "waiting"
+COPIED_TAGS = (
+    DIGEST_TAG,
+    ENTITY_KEY_TAG,
+    SNAPSHOT_TAG,
+    GATE_TAG,
+    EXAMPLE_OUTPUT_TAG,
+    SIGNATURE_CHANGE_TAG,
+    tracking.COMMIT_TAG,
+)
 """What the version takes over from its run."""
 
 
 def run(env: Environment, project: Project, run_id: str | None = None) -> dict[str, Any]:
     """Register the training run `run_id` (default: the newest); the same run always gives the same version.
 
-    Returns `model`, `version`, `alias` ("champion" or None), `passed`, `gate` and `run_id`.
+    Returns `model`, `version`, `alias` (what its release gave it: "champion", "canary", "shadow", or None), `passed`,
+    `gate`, `run_id` and `card` (its address).
     """
     client = tracking.connect(env)
     with tracking.mlflow_errors(env):
@@ -49,14 +64,13 @@ def run(env: Environment, project: Project, run_id: str | None = None) -> dict[s
                 where=f"run {training.info.run_id}",
                 do=f"judge it first: `evaluate {project.name} --run-id {training.info.run_id}`",
             )
-        version = _version_of(client, project, training)
-        if version is None:
-            version = _create_version(client, env, project, training)
-        elif version.tags.get(GATE_TAG) != gate and PROMOTED_TAG not in version.tags:
-            client.set_model_version_tag(project.name, version.version, GATE_TAG, gate)
-        _verify(version)
-        alias = _promote(client, env, project, training, version) if gate == PASSED else None
-    say(f"  {project.name} version {version.version}: {gate}" + (", now champion" if alias else ""))
+        with step_run(client, env, project, "register", training):
+            version = _register(client, env, project, training)
+            alias = None
+            if gate == PASSED:
+                _check_rival(client, project, training, version)
+                alias = begin(env, project, client, version.version)
+    say(f"  {project.name} version {version.version}: {gate}" + (f", now {alias}" if alias else ""))
     return {
         "model": project.name,
         "version": int(version.version),
@@ -64,7 +78,36 @@ def run(env: Environment, project: Project, run_id: str | None = None) -> dict[s
         "passed": gate == PASSED,
         "gate": gate,
         "run_id": training.info.run_id,
+        "card": _card_address(env, training),
     }
+
+
+def _register(client: MlflowClient, env: Environment, project: Project, training: Run) -> ModelVersion:
+    """The version of this run: verified, with its tags and its card as the gate left them. One that was promoted is
+    left as it was then."""
+    evaluation = mlflow.artifacts.load_dict(f"runs:/{training.info.run_id}/{REPORT}")
+    tags = {tag: training.data.tags[tag] for tag in COPIED_TAGS if tag in training.data.tags}
+    if evaluation["evidence"]["declared"]:
+        tags[SIGNATURE_CHANGE_TAG] = ALLOWED
+    version = _version_of(client, project, training)
+    if version is None:
+        version = _create_version(client, env, project, training, tags)
+    _verify(version)
+    if PROMOTED_TAG not in version.tags:
+        for tag, value in tags.items():
+            if version.tags.get(tag) != value:
+                client.set_model_version_tag(project.name, version.version, tag, value)
+        facts = Facts(
+            project=project,
+            version=int(version.version),
+            training=training,
+            evaluation=evaluation,
+            registered_by=version.tags.get(tracking.ACTOR_TAG, env.actor),
+        )
+        client.log_text(training.info.run_id, card.render(facts), card.FILE_NAME)
+        text = card.description(facts, _card_address(env, training))
+        client.update_model_version(project.name, version.version, text)
+    return version
 
 
 def _version_of(client: MlflowClient, project: Project, training: Run) -> ModelVersion | None:
@@ -73,7 +116,9 @@ def _version_of(client: MlflowClient, project: Project, training: Run) -> ModelV
     return min(found, key=lambda version: int(version.version)) if found else None
 
 
-def _create_version(client: MlflowClient, env: Environment, project: Project, training: Run) -> ModelVersion:
+def _create_version(
+    client: MlflowClient, env: Environment, project: Project, training: Run, tags: dict[str, str]
+) -> ModelVersion:
     try:
         client.create_registered_model(
             project.name, tags={tracking.PROJECT_TAG: project.name}, description=project.description
@@ -81,23 +126,20 @@ def _create_version(client: MlflowClient, env: Environment, project: Project, tr
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags, metric = training.data.tags, project.evaluation.metric
-    value = training.data.metrics[f"test_{metric}"]
-    parameters = training.data.params
-    model_id = tags[tracking.MODEL_TAG]
+    model_id = training.data.tags[tracking.MODEL_TAG]
     return client.create_model_version(
         project.name,
         source=f"models:/{model_id}",
         run_id=training.info.run_id,
         model_id=model_id,
         await_creation_for=0,
-        tags={tag: tags[tag] for tag in COPIED_TAGS if tag in tags} | {tracking.ACTOR_TAG: env.actor},
-        description=(
-            f"{project.description}\n\nTrained on {parameters['train_from'][:10]} to {parameters['train_to'][:10]}; "
-            f"{metric} {value:.4f} on {parameters['test_from'][:10]} to {parameters['test_to'][:10]}. "
-            f"Gate: {tags[GATE_TAG]}."
-        ),
+        tags=tags | {tracking.ACTOR_TAG: env.actor},
     )
+
+
+def _card_address(env: Environment, training: Run) -> str:
+    info = training.info
+    return f"{env.mlflow_uri}/#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/{card.FILE_NAME}"
 
 
 def _verify(version: ModelVersion) -> None:
@@ -112,24 +154,14 @@ def _verify(version: ModelVersion) -> None:
         )
 
 
-def _promote(
-    client: MlflowClient, env: Environment, project: Project, training: Run, version: ModelVersion
-) -> str | None:
-    """Move the alias champion to `version`, once: a repeated call must not undo a later release or a rollback."""
+def _check_rival(client: MlflowClient, project: Project, training: Run, version: ModelVersion) -> None:
+    """Refuse a verdict that was reached against another champion than the present one, unless the release of the
+    version has begun already: then a repeated call changes nothing."""
+    if not version.tags.get(RELEASE_TAG, WAITING).startswith(WAITING):
+        return
     current = tracking.champion(client, project.name)
-    if current is None or current.version != version.version:
-        if PROMOTED_TAG in version.tags:
-            return None
-        _check_rival(project, training, current)
-        client.set_registered_model_alias(project.name, ALIAS_CHAMPION, version.version)
-    if PROMOTED_TAG not in version.tags:
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        client.set_model_version_tag(project.name, version.version, PROMOTED_TAG, f"{when} by {env.actor}")
-    return ALIAS_CHAMPION
-
-
-def _check_rival(project: Project, training: Run, current: ModelVersion | None) -> None:
-    """Refuse a verdict that was reached against another champion than the present one."""
+    if current is not None and current.version == version.version:
+        return
     judged_against = training.data.tags.get(tracking.RIVAL_TAG)
     now = str(current.version) if current else "none"
     if judged_against != now:

@@ -41,7 +41,7 @@ def run(env: Environment, project: Project) -> dict[str, Any]:
             known += len(files) - len(new)
             good: list[tuple[LandingFile, int]] = []
             for file in new:
-                checked = _check(s3, connection, file)
+                checked = check_landed(s3, connection, file)
                 address = f"s3://{connection.source.configuration.bucket}/{file.key}"
                 bad += [f"{address}: {problem}" for problem in checked.problems]
                 if not checked.problems:
@@ -58,8 +58,8 @@ def run(env: Environment, project: Project) -> dict[str, Any]:
     return {"accepted": accepted, "rows": rows, "known": known}
 
 
-def _check(s3: Any, connection: Connection, file: LandingFile) -> Checked:
-    """Fetch the file to a scratch directory and check it."""
+def check_landed(s3: Any, connection: Connection, file: LandingFile) -> Checked:
+    """Fetch the file to a scratch directory and check it against its stream; nothing is recorded."""
     if _PATTERN_MARKS & set(file.key):
         return Checked(0, [Problem("its name holds one of * ? [ ] { } ! | \\: rename it")])
     stream = next(item for item in connection.streams if item.name == file.stream)

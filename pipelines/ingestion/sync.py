@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import Connection as Database
@@ -12,10 +13,11 @@ from psycopg import sql
 
 from pipelines.environment import Environment
 from pipelines.errors import StepError
-from pipelines.ingestion.airbyte_job import airbyte_job
+from pipelines.ingestion.airbyte_job import CONNECTOR, airbyte_job
 from pipelines.ingestion.airbyte_process import run_airbyte
 from pipelines.ingestion.connections import Connection, project_connections
 from pipelines.ingestion.ledger import Entry, LandingFile, entries, landing_files, mark_synced
+from pipelines.lineage.store import record_sync
 from pipelines.objects import client
 from pipelines.progress import say
 from pipelines.project import Project
@@ -30,12 +32,17 @@ def run(env: Environment, project: Project, check_source: bool = False) -> dict[
     """Sync the connections of `project`; without a new file the connector is not even started.
 
     `check_source` starts it nevertheless, for all streams: its own state then decides what is new. Returns
-    ``{"streams": {name: {"read": rows, "total": rows}}, "seconds": s}``.
+    ``{"streams": {name: {"read": rows, "total": rows}}, "tables": {"schema.name": rows read}, "files": [addresses of
+    what was loaded], "seconds": s}``.
     """
     start = time.perf_counter()
     streams: dict[str, dict[str, int]] = {}
+    tables: dict[str, int] = {}
+    loaded: list[str] = []
     for connection in project_connections(env, project):
-        read = _sync(env, project, connection, check_source)
+        read, files = _sync(env, project, connection, check_source)
+        tables |= {f"{connection.schema}.{name}": rows for name, rows in read.items()}
+        loaded += files
         with connect(env) as database:
             for stream in connection.streams:
                 total = _count(database, connection, stream.name)
@@ -49,11 +56,13 @@ def run(env: Environment, project: Project, check_source: bool = False) -> dict[
         )
     for name, counts in streams.items():
         say(f"  raw.{name}: {counts['read']} rows read, {counts['total']} in the table")
-    return {"streams": streams, "seconds": round(time.perf_counter() - start, 1)}
+    return {"streams": streams, "tables": tables, "files": loaded, "seconds": round(time.perf_counter() - start, 1)}
 
 
-def _sync(env: Environment, project: Project, connection: Connection, check_source: bool) -> dict[str, int]:
-    """Sync one connection; the number of rows read by stream."""
+def _sync(
+    env: Environment, project: Project, connection: Connection, check_source: bool
+) -> tuple[dict[str, int], list[str]]:
+    """Sync one connection; the number of rows read by stream, and the addresses of the files."""
     files = landing_files(client(env), connection)
     with connect(env) as database:
         ledger = entries(database, connection)
@@ -62,17 +71,47 @@ def _sync(env: Environment, project: Project, connection: Connection, check_sour
     pending = [file for file in files if ledger[file.key].synced_at is None]
     if not pending and not check_source:
         say(f"  {connection.name}: no new file")
-        return {}
+        return {}, []
     wanted = files if check_source else pending
     scratch = env.state_dir / "airbyte" / connection.name
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     say(f"  {connection.name}: syncing {len(wanted)} files")
+    began = datetime.now(UTC)
     result = run_airbyte(env, airbyte_job(env, connection, wanted, scratch), scratch)
+    read = {name: counts["read"] for name, counts in result.items()}
     with connect(env) as database:
         _check_arrived(database, connection, pending, ledger, result)
         mark_synced(database, connection, pending)
-    return {name: counts["read"] for name, counts in result.items()}
+        record_sync(
+            database,
+            env,
+            project.name,
+            {
+                "connection": connection.name,
+                "connector": f"{CONNECTOR} {connection.source.definition_version}",
+                "started_at": began,
+                "streams": {f"{connection.schema}.{name}": rows for name, rows in read.items()},
+                "files": _as_record(connection, wanted, ledger),
+            },
+        )
+    return read, [_address(connection, file) for file in wanted]
+
+
+def _as_record(connection: Connection, files: Sequence[LandingFile], ledger: dict[str, Entry]) -> list[dict[str, Any]]:
+    return [
+        {
+            "stream": f"{connection.schema}.{file.stream}",
+            "uri": _address(connection, file),
+            "etag": file.etag,
+            "rows": ledger[file.key].rows,
+        }
+        for file in files
+    ]
+
+
+def _address(connection: Connection, file: LandingFile) -> str:
+    return f"s3://{connection.source.configuration.bucket}/{file.key}"
 
 
 def _refuse_unchecked(

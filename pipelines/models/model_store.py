@@ -16,6 +16,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from contract import EXAMPLE_OUTPUT_TAG, artifact_digest, example_output
 from pipelines.errors import StepError
+from pipelines.project import Task
 
 MODEL_FILE = "model.skops"
 EXAMPLE_ROWS = 3
@@ -32,14 +33,15 @@ COLUMN_TYPES = {
     "int64": DataType.long,
     "bool": DataType.boolean,
 }
+OUTPUT_TYPES: dict[Task, DataType] = {"classification": DataType.long, "regression": DataType.double}
 
 
-def signature(x: pd.DataFrame) -> ModelSignature:
-    """One column a feature, required unless values are missing in `x`; the answer is the class, 0 or 1."""
+def signature(x: pd.DataFrame, task: Task) -> ModelSignature:
+    """One column a feature, required unless values are missing in `x`; the answer is the class (0, 1) or the value."""
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(COLUMN_TYPES[str(values.dtype)], name, required=not values.isna().any()) for name, values in x.items()
     ]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(DataType.long)]))
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(OUTPUT_TYPES[task])]))
 
 
 def trusted_types(file: Path) -> list[str]:
@@ -67,14 +69,14 @@ def _is_trusted(name: str) -> bool:
         return False
 
 
-def log_model(model: Any, x: pd.DataFrame, scratch: Path) -> str:
+def log_model(model: Any, x: pd.DataFrame, task: Task, scratch: Path) -> str:
     """Log the fitted `model` to the active run; `x` (training features) gives signature and example. The model's id."""
     file = scratch / MODEL_FILE
     skops.io.dump(model, file)
     info = mlflow.sklearn.log_model(
         model,
         name="model",
-        signature=signature(x),
+        signature=signature(x, task),
         input_example=x.head(EXAMPLE_ROWS),
         serialization_format="skops",
         skops_trusted_types=trusted_types(file),
@@ -87,7 +89,8 @@ def example_tags(model: Any, x: pd.DataFrame) -> dict[str, str]:
     """What the fitted `model` answers for the example that `log_model` takes from `x`, as a tag; none if it is too long
     for one."""
     rows = x.head(EXAMPLE_ROWS)
-    text = example_output(model.predict(rows).tolist(), model.predict_proba(rows).tolist())
+    by_class = model.predict_proba(rows).tolist() if hasattr(model, "predict_proba") else None
+    text = example_output(model.predict(rows).tolist(), by_class)
     return {} if text is None else {EXAMPLE_OUTPUT_TAG: text}
 
 

@@ -1,191 +1,220 @@
-"""Step `monitor`: recent predictions of the champion against its training data, and against the truth once known."""
+"""Step `monitor`: what the champion was asked and answered lately, against its training, and against the truth once
+known."""
 
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run, RunTag
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
-from contract import DIGEST_TAG, SNAPSHOT_TAG
+from contract import SNAPSHOT_TAG
 from pipelines import tracking
-from pipelines.data.dataset import features_of, load_snapshot
 from pipelines.environment import Environment
-from pipelines.models import model_store
-from pipelines.models.scoring import predict
-from pipelines.monitoring import monitoring_store, predictions
+from pipelines.errors import StepError
+from pipelines.monitoring import drift, findings, monitoring_store, performance, predictions, reference
+from pipelines.monitoring import window as windows
+from pipelines.monitoring.baseline import Baseline
+from pipelines.monitoring.drift import DriftResult
 from pipelines.monitoring.monitoring_store import Record
+from pipelines.monitoring.performance import Performance
+from pipelines.monitoring.predictions import Given, Health
+from pipelines.monitoring.window import Window
 from pipelines.progress import say, stage
 from pipelines.project import Project
-from pipelines.training import metrics
 
-if TYPE_CHECKING:
-    from pipelines.monitoring.drift import DriftResult
-
-PREDICTION = "predicted_probability"
 MONITORING_TAG = "platform.monitoring_run"
-DRIFTED_TAG = "platform.drifted"
-NOTHING: dict[str, Any] = {"drift": None, "drift_share": None, "drifted": [], "performance": None, "report_url": None}
+REPORT_TAG = "platform.monitoring_report"
+NOTHING: dict[str, Any] = {
+    "labelled": 0,
+    "drift": None,
+    "drift_share": None,
+    "drifted": [],
+    "performance": None,
+    "performance_interval": None,
+    "estimated": None,
+    "lost_performance": False,
+    "age_days": None,
+    "latency_ms": None,
+    "report_url": None,
+}
 
 
 @dataclass(frozen=True)
-class Performance:
-    """How good the predictions were whose outcome is known: metrics, or None if those are too few to tell."""
-
-    labelled: int
-    metrics: dict[str, float] | None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one look at a version compares. `reference` and `current` hold the features and PREDICTION."""
+class Subject:
+    """The version that is looked at, and what it comes from."""
 
     project: Project
     champion: ModelVersion
     training: Run
-    reference: pd.DataFrame
-    current: pd.DataFrame
-    times: pd.Series
+    baseline: Baseline
+
+    @property
+    def version(self) -> int:
+        """Its number."""
+        return int(self.champion.version)
+
+    @property
+    def registered(self) -> datetime:
+        """When it was registered."""
+        return datetime.fromtimestamp(self.champion.creation_timestamp / 1000, UTC)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one look at a version finds."""
+
+    subject: Subject
+    window: Window
+    drift: DriftResult
+    health: Health
     performance: Performance
+    age_days: float
 
 
-def run(env: Environment, project: Project, window: int | None = None) -> dict[str, Any]:
+def run(env: Environment, project: Project, window: int | None = None, report: bool = False) -> dict[str, Any]:
     """Look at the newest `window` predictions (default: as declared) of the version that is champion.
 
-    Returns `version`, `predictions`, `labelled`, `drift`, `drift_share`, `drifted`, `performance`, `report_url`,
-    `message`, and `warnings`. Without a champion, or with too few predictions, the message says so and the figures
-    are None: nothing is wrong then.
+    With `report`, or if a column drifted, Evidently's pages are written too. Returns `version`, `predictions`,
+    `window_from`, `window_to`, `labelled`, `drift`, `drift_share`, `drifted`, `performance`, `performance_interval`
+    (of the declared metric), `estimated` (the metrics as they are to be expected before outcomes are known),
+    `lost_performance`, `age_days`, `latency_ms`, `report_url`, `message` and `warnings`. Without a champion, or with
+    too few predictions, the message says so and the figures are None: nothing is wrong then.
     """
     client = tracking.connect(env)
     with tracking.mlflow_errors(env):
         champion = tracking.champion(client, project.name)
         if champion is None:
             return _nothing("no champion yet: train, evaluate and register first")
-        version = int(champion.version)
-        rules = project.monitoring
-        registered = datetime.fromtimestamp(champion.creation_timestamp / 1000, UTC)
-        current = predictions.recent(env, project, version, registered, window or rules.window_rows)
-        if len(current) < rules.minimum_predictions:
-            return _nothing(
-                f"not enough predictions by version {version}: {len(current)} of {rules.minimum_predictions} needed",
-                version=version,
-                predictions=len(current),
+        training = client.get_run(str(champion.run_id))
+        subject = Subject(project, champion, training, reference.baseline(env, client, project, champion))
+        rows = window or project.monitoring.window_rows
+        with stage("new predictions"):
+            found = windows.look(
+                env, project, subject.version, baseline=subject.baseline, registered=subject.registered, rows=rows
             )
-        with stage("reference"):
-            training = client.get_run(str(champion.run_id))
-            reference = _reference(env, project, champion, training)
-        seen = Seen(
-            project=project,
-            champion=champion,
-            training=training,
-            reference=reference,
-            current=current.rename(columns={"probability": PREDICTION}),
-            times=current["created_at"],
-            performance=_performance(env, project, current),
-        )
-        record, warning = _look(env, client, seen)
-    drifted = ", ".join(record.drifted) or "none"
-    message = f"version {version}: {len(record.drifted)} columns drifted ({record.drift_share:.0%}): {drifted}"
+        needed, number = project.monitoring.minimum_predictions, found.rows if found else 0
+        if found is None or number < needed:
+            return _nothing(
+                f"not enough predictions by version {subject.version}: {number} of {needed} needed",
+                version=subject.version,
+                predictions=number,
+            )
+        seen = _see(env, subject, found, rows)
+        record, warnings = _keep(env, client, seen, report)
+    message = findings.message(project, record)
     say(f"  {message}")
     return {
-        "version": version,
+        "version": record.version,
         "predictions": record.predictions,
-        "labelled": record.labelled,
-        "drift": record.drift,
-        "drift_share": record.drift_share,
-        "drifted": record.drifted,
-        "performance": record.performance,
-        "report_url": record.report_url,
+        "window_from": record.window_from.isoformat(),
+        "window_to": record.window_to.isoformat(),
+        **{name: getattr(record, name) for name in NOTHING if name != "latency_ms"},
+        "latency_ms": findings.latency(seen.health),
         "message": message,
-        "warnings": [warning] if warning else [],
+        "warnings": warnings,
     }
 
 
 def _nothing(message: str, version: int | None = None, **known: int) -> dict[str, Any]:
     say(f"  {message}")
-    return {"version": version, "predictions": 0, "labelled": 0, **NOTHING, "message": message, "warnings": [], **known}
+    return {"version": version, "predictions": 0, **NOTHING, "message": message, "warnings": [], **known}
 
 
-def _reference(env: Environment, project: Project, champion: ModelVersion, training: Run) -> pd.DataFrame:
-    """A sample of the rows that the version was fitted on: the features, and what the version predicts for them."""
-    rows = load_snapshot(env, project, champion.tags[SNAPSHOT_TAG]).rows
-    rows = rows[rows[project.data.event_time] <= pd.Timestamp(training.data.params["train_to"])]
-    sample = rows.sample(min(len(rows), project.monitoring.reference_rows), random_state=project.training.seed)
-    x = features_of(sample, project)
-    where = f"{champion.name} version {champion.version}"
-    with tempfile.TemporaryDirectory() as scratch:
-        directory = model_store.download(f"models:/{champion.name}/{champion.version}", Path(scratch))
-        model = model_store.load(directory, champion.tags.get(DIGEST_TAG, ""), where)
-    return x.assign(**{PREDICTION: predict(model, x, where)})
+def _see(env: Environment, subject: Subject, found: Window, rows: int) -> Seen:
+    """Compare with the training, and measure."""
+    project, version = subject.project, subject.version
+    return Seen(
+        subject=subject,
+        window=found,
+        drift=drift.compare(subject.baseline.columns, found.columns, project.monitoring.drift),
+        health=predictions.health(env, Given(project, version, found.starts_at, found.ends_at)),
+        performance=performance.measure(
+            env,
+            Given(project, version, subject.registered - predictions.CLOCKS_DIFFER),
+            rows=rows,
+            calibration=subject.baseline.calibration,
+            at_training=subject.training.data.metrics.get(f"test_{project.evaluation.metric}"),
+        ),
+        age_days=(datetime.now(UTC) - subject.registered).total_seconds() / 86400,
+    )
 
 
-def _performance(env: Environment, project: Project, current: pd.DataFrame) -> Performance:
-    """Measure the newest prediction of each entity whose outcome is known."""
-    latest = current.dropna(subset="entity_key").drop_duplicates("entity_key").set_index("entity_key")
-    truth = predictions.outcomes(env, project, list(latest.index))
-    known = latest.loc[truth.index]
-    if len(truth) < project.monitoring.minimum_predictions or truth.nunique() < 2:
-        return Performance(len(truth), None)
-    return Performance(len(truth), metrics.figures(truth, known["probability"].to_numpy(dtype=float)))
-
-
-def _look(env: Environment, client: MlflowClient, seen: Seen) -> tuple[Record, str | None]:
-    """Compare, and keep the result: reports and figures in MLflow, in the warehouse, and pushed (else a warning)."""
-    from pipelines.monitoring import drift  # noqa: PLC0415 (imports Evidently: seconds, and only here)
-
-    project, champion = seen.project, seen.champion
-    kinds = {**project.data.features, PREDICTION: "number"}
+def _keep(env: Environment, client: MlflowClient, seen: Seen, report: bool) -> tuple[Record, list[str]]:
+    """Keep what was found: in MLflow, in the warehouse, and pushed; what did not work of it are warnings."""
+    project, champion = seen.subject.project, seen.subject.champion
     experiment = tracking.experiment_id(client, f"{project.name}_monitoring")
     name = f"monitor version {champion.version}"
+    warnings = findings.warnings(project, seen.health, seen.age_days)
     with (
-        tempfile.TemporaryDirectory() as directory,
+        tempfile.TemporaryDirectory() as scratch,
         tracking.open_run(client, experiment, name, _tags(env, seen)) as run_id,
     ):
-        with stage("Evidently"):
-            found = drift.compare(seen.reference, seen.current, kinds, project.monitoring.drift, Path(directory))
-        record = Record(
-            run_id=run_id,
-            project=project.name,
-            version=int(champion.version),
-            window_from=seen.times.min().to_pydatetime(),
-            window_to=seen.times.max().to_pydatetime(),
-            predictions=len(seen.current),
-            labelled=seen.performance.labelled,
-            drift=found.share >= project.monitoring.drift.share,
-            drift_share=found.share,
-            drifted=found.drifted,
-            performance=seen.performance.metrics,
-            report_url=f"{env.mlflow_uri}/#/experiments/{experiment}/runs/{run_id}/artifacts",
-            figures=_figures(seen, found),
-        )
-        _log(client, record, Path(directory))
+        record = _record(seen, run_id, f"{env.mlflow_uri}/#/experiments/{experiment}/runs/{run_id}/artifacts")
+        directory = Path(scratch)
+        findings.table(seen.drift, directory / "columns.csv")
+        if report or record.drifted:
+            warnings += _deep_report(env, seen, directory)
+        findings.log(client, record, directory)
         monitoring_store.write(env, record)
-    client.set_model_version_tag(champion.name, champion.version, MONITORING_TAG, run_id)
-    return record, monitoring_store.push(env, record)
+    for tag, value in ((MONITORING_TAG, run_id), (REPORT_TAG, record.report_url)):
+        client.set_model_version_tag(champion.name, champion.version, tag, value)
+    pushed = monitoring_store.push(env, record)
+    return record, warnings + ([pushed] if pushed else [])
 
 
-def _figures(seen: Seen, found: DriftResult) -> dict[tuple[str, str], float]:
-    """Each figure with a name of its own: by feature, and by metric now and at training."""
-    figures = {("feature_drift", item.column): item.score for item in found.columns if item.score is not None}
-    figures |= {("feature_missing_share", item.column): item.missing_share for item in found.columns}
-    figures |= {("performance", name): value for name, value in (seen.performance.metrics or {}).items()}
-    training = seen.training.data.metrics
-    figures |= {("performance_at_training", name): training[f"test_{name}"] for name in metrics.NAMES}
-    return figures
+def _record(seen: Seen, run_id: str, report_url: str) -> Record:
+    project, found = seen.subject.project, seen.performance
+    metric = project.evaluation.metric
+    return Record(
+        run_id=run_id,
+        project=project.name,
+        version=seen.subject.version,
+        window_from=seen.window.starts_at,
+        window_to=seen.window.ends_at,
+        predictions=seen.window.rows,
+        labelled=found.labelled,
+        drift=seen.drift.share >= project.monitoring.drift.share,
+        drift_share=seen.drift.share,
+        drifted=seen.drift.drifted,
+        performance=found.metrics,
+        performance_interval={metric: list(found.interval)} if found.interval else None,
+        estimated=found.estimated,
+        lost_performance=found.lost,
+        age_days=round(seen.age_days, 3),
+        report_url=report_url,
+        figures=findings.figures(project, seen.drift, seen.health, found, seen.subject.training.data.metrics),
+    )
+
+
+def _deep_report(env: Environment, seen: Seen, directory: Path) -> list[str]:
+    """Write Evidently's pages; a warning if they cannot be."""
+    from pipelines.monitoring import deep_report  # noqa: PLC0415 (imports Evidently: seconds, and only here)
+
+    subject, project, answer = seen.subject, seen.subject.project, seen.subject.baseline.answer
+    rows = min(seen.window.rows, project.monitoring.reference_rows)
+    with stage("Evidently"):
+        try:
+            train_to = str(subject.training.data.params["train_to"])
+            before = reference.sample(env, project, subject.champion, train_to, answer)
+            recent = predictions.recent(env, project, subject.version, seen.window.starts_at, rows)
+        except StepError as error:
+            return [f"no deep report: {error.what}"]
+        kinds = {**project.data.features, answer: subject.baseline.kinds[answer]}
+        deep_report.write(before, recent.rename(columns={"answer": answer}), kinds, project.monitoring.drift, directory)
+    return []
 
 
 def _tags(env: Environment, seen: Seen) -> dict[str, str]:
     """The tags of the monitoring run, which name the version it looks at."""
-    champion = seen.champion
+    champion = seen.subject.champion
     return {
-        tracking.PROJECT_TAG: seen.project.name,
+        tracking.PROJECT_TAG: seen.subject.project.name,
         tracking.STEP_TAG: "monitor",
         tracking.ACTOR_TAG: env.actor,
         tracking.COMMIT_TAG: env.commit,
@@ -194,21 +223,3 @@ def _tags(env: Environment, seen: Seen) -> dict[str, str]:
         SNAPSHOT_TAG: champion.tags[SNAPSHOT_TAG],
         "mlflow.user": env.actor,
     }
-
-
-def _log(client: MlflowClient, record: Record, reports: Path) -> None:
-    """Put reports and figures on the monitoring run."""
-    now = int(time.time() * 1000)
-    named = {f"{figure}.{name}": value for (figure, name), value in record.figures.items()}
-    totals = {
-        "drift_share": record.drift_share,
-        "drift": float(record.drift),
-        "predictions": float(record.predictions),
-        "labelled": float(record.labelled),
-    }
-    client.log_batch(
-        record.run_id,
-        metrics=[Metric(name, value, now, 0) for name, value in (named | totals).items()],
-        tags=[RunTag(DRIFTED_TAG, ", ".join(record.drifted)[:5000])],
-    )
-    client.log_artifacts(record.run_id, str(reports), "reports")

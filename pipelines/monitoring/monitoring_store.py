@@ -41,12 +41,22 @@ CREATE TABLE IF NOT EXISTS monitoring.figures (
     value double precision NOT NULL,
     PRIMARY KEY (run_id, figure, name)
 );
+ALTER TABLE monitoring.runs
+    ADD COLUMN IF NOT EXISTS performance_interval jsonb,
+    ADD COLUMN IF NOT EXISTS estimated jsonb,
+    ADD COLUMN IF NOT EXISTS lost_performance boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS age_days double precision;
 """
+JSON_FIELDS = ("drifted", "performance", "performance_interval", "estimated")
 
 
 @dataclass(frozen=True)
 class Record:
-    """One look at a version's predictions. `figures` maps (figure, feature or metric or "") to a number."""
+    """One look at a version's predictions. `figures` maps (figure, feature or metric or "") to a finite number.
+
+    `performance_interval` has low and high of the declared metric; `lost_performance` says whether it is worse than at
+    training beyond doubt.
+    """
 
     run_id: str
     project: str
@@ -59,6 +69,10 @@ class Record:
     drift_share: float
     drifted: list[str]
     performance: dict[str, float] | None
+    performance_interval: dict[str, list[float]] | None
+    estimated: dict[str, float] | None
+    lost_performance: bool
+    age_days: float
     report_url: str
     figures: dict[tuple[str, str], float]
 
@@ -67,8 +81,7 @@ def write(env: Environment, record: Record) -> None:
     """Add the record to ``monitoring.runs`` and ``monitoring.figures``, both or neither."""
     row: dict[str, Any] = {
         **{name: getattr(record, name) for name in Record.__dataclass_fields__ if name != "figures"},
-        "drifted": json.dumps(record.drifted),
-        "performance": json.dumps(record.performance) if record.performance else None,
+        **{name: _json(getattr(record, name)) for name in JSON_FIELDS},
         "actor": env.actor,
     }
     with connect(env) as connection:
@@ -76,9 +89,11 @@ def write(env: Environment, record: Record) -> None:
         connection.execute(
             """
             INSERT INTO monitoring.runs (run_id, project, version, window_from, window_to, predictions, labelled,
-                drift, drift_share, drifted, performance, report_url, actor)
+                drift, drift_share, drifted, performance, performance_interval, estimated, lost_performance, age_days,
+                report_url, actor)
             VALUES (%(run_id)s, %(project)s, %(version)s, %(window_from)s, %(window_to)s, %(predictions)s,
-                %(labelled)s, %(drift)s, %(drift_share)s, %(drifted)s, %(performance)s, %(report_url)s, %(actor)s)
+                %(labelled)s, %(drift)s, %(drift_share)s, %(drifted)s, %(performance)s,
+                %(performance_interval)s, %(estimated)s, %(lost_performance)s, %(age_days)s, %(report_url)s, %(actor)s)
             """,
             row,
         )
@@ -86,6 +101,10 @@ def write(env: Environment, record: Record) -> None:
             "INSERT INTO monitoring.figures (run_id, figure, name, value) VALUES (%s, %s, %s, %s)",
             [(record.run_id, figure, name, value) for (figure, name), value in record.figures.items()],
         )
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
 
 
 def push(env: Environment, record: Record) -> str | None:
@@ -125,6 +144,8 @@ def gauges(record: Record) -> CollectorRegistry:
         ("drift", ""): float(record.drift),
         ("predictions", ""): float(record.predictions),
         ("labelled", ""): float(record.labelled),
+        ("lost_performance", ""): float(record.lost_performance),
+        ("age_days", ""): record.age_days,
         ("window_end_timestamp_seconds", ""): record.window_to.timestamp(),
         **record.figures,
     }

@@ -17,21 +17,25 @@ from pipelines.progress import say
 from pipelines.project import Project
 from pipelines.warehouse import connect
 
-BATCH_ROWS = 250
+BATCH_ROWS = 50
+"""Rows a request: few, since a canary gets a share of the requests."""
 TIMEOUT_SECONDS = 60.0
 LOADING_SECONDS = 30.0
 
 Record = dict[str, Any]
 
 
-def run(env: Environment, project: Project, month: int, rows: int) -> dict[str, Any]:
-    """Send `rows` of the month, spread evenly over it, in the order of their event time.
+def run(
+    env: Environment, project: Project, month: int, rows: int, part: tuple[int, int, int] = (1, 1, 1)
+) -> dict[str, Any]:
+    """Send `rows` of the month, spread evenly over it, in the order of their event time; or only a `part` of them:
+    (2, 3, 10) is the second and the third tenth.
 
     They are in the database when it returns, so that a monitoring run that follows sees them.
 
     Returns `sent` (rows), `predictions` (answers) and `version` of the model that answered last.
     """
-    records = _records(env, project, month, rows)
+    records = part_of(_records(env, project, month, rows), part)
     if not records:
         raise StepError(
             f"{project.data.table} has no rows of month {month}",
@@ -49,6 +53,12 @@ def run(env: Environment, project: Project, month: int, rows: int) -> dict[str, 
     predictions.await_stored(env, last)
     say(f"  {answered} predictions by version {version}")
     return {"sent": len(records), "predictions": answered, "version": version}
+
+
+def part_of(records: list[Record], part: tuple[int, int, int]) -> list[Record]:
+    """The `part` of the records: (first, last, of how many), from 1. All parts together are all records, each once."""
+    first, last, of = part
+    return records[len(records) * (first - 1) // of : len(records) * last // of]
 
 
 def _records(env: Environment, project: Project, month: int, rows: int) -> list[Record]:

@@ -1,27 +1,47 @@
-"""How good probabilities are. Pure functions over arrays."""
+"""How good a model's answers are: probabilities of class 1, or values. Pure functions over arrays."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    log_loss,
+    mean_absolute_error,
+    median_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
-NAMES = ("roc_auc", "average_precision", "log_loss", "brier", "calibration_error")
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error"})
+from pipelines.project import METRICS, Metric, Task
+
+LOWER_IS_BETTER: frozenset[str] = frozenset(
+    {"log_loss", "brier", "calibration_error", "rmse", "mae", "median_absolute_error"}
+)
 
 Array = NDArray[np.float64]
 
 
-def figures(y: pd.Series, probability: Array) -> dict[str, float]:
-    """The metrics of `probability` (of class 1, shape (n,)) against `y` (0 or 1, both present, shape (n,))."""
-    return {
-        "roc_auc": float(roc_auc_score(y, probability)),
-        "average_precision": float(average_precision_score(y, probability)),
-        "log_loss": float(log_loss(y, probability, labels=[0, 1])),
-        "brier": float(brier_score_loss(y, probability)),
-        "calibration_error": calibration_error(y.to_numpy(), probability),
-    }
+def figures(task: Task, y: pd.Series, answer: Array) -> dict[str, float]:
+    """All of `METRICS[task]` of `answer` against the truth `y`, both of shape (n,).
+
+    A classification's `y` is 0 or 1. A metric that such rows leave undefined (`roc_auc` of a single class) is NaN.
+    """
+    return {metric: figure(metric, y, answer) for metric in METRICS[task]}
+
+
+def figure(metric: Metric, y: pd.Series, answer: Array) -> float:
+    """The one `metric` of `answer` against `y`, as in `figures`."""
+    truth = y.to_numpy()
+    varied = len(truth) > 1 and bool((truth != truth[0]).any())
+    if metric in _NEEDS_VARIETY and not varied:
+        return float("nan")
+    return float(_FUNCTIONS[metric](truth, answer))
 
 
 def calibration_bins(y: NDArray[np.int64], probability: Array, bins: int = 10) -> pd.DataFrame:
@@ -44,18 +64,18 @@ def calibration_error(y: NDArray[np.int64], probability: Array) -> float:
     return float(np.average((table["predicted"] - table["observed"]).abs(), weights=table["rows"]))
 
 
-def slices(x: pd.DataFrame, y: pd.Series, probability: Array, columns: list[str]) -> pd.DataFrame:
-    """For each value of each of `columns`: `slice`, `value`, `rows`, `positive_rate`, `predicted_rate`, `roc_auc`.
-
-    `roc_auc` is missing where only one class occurs.
+def slices(task: Task, x: pd.DataFrame, y: pd.Series, answer: Array, columns: list[str]) -> pd.DataFrame:
+    """For each value of each of `columns` of `x`: `slice`, `value`, `rows`, the means `observed` and `predicted`, and
+    all of `METRICS[task]`, NaN where undefined. A missing value is the value "(missing)".
     """
-    table = pd.DataFrame({"y": y.to_numpy(), "p": probability}, index=x.index)
+    table = pd.DataFrame({"y": y.to_numpy(), "answer": np.asarray(answer)}, index=x.index)
     found = []
     for column in columns:
         for value, part in table.groupby(x[column].astype(object).fillna("(missing)"), sort=True):
-            auc = roc_auc_score(part["y"], part["p"]) if part["y"].nunique() > 1 else None
-            found.append((column, str(value), len(part), part["y"].mean(), part["p"].mean(), auc))
-    return pd.DataFrame(found, columns=["slice", "value", "rows", "positive_rate", "predicted_rate", "roc_auc"])
+            means = {"observed": float(part["y"].mean()), "predicted": float(part["answer"].mean())}
+            known = figures(task, part["y"], part["answer"].to_numpy())
+            found.append({"slice": column, "value": str(value), "rows": len(part), **means, **known})
+    return pd.DataFrame(found, columns=["slice", "value", "rows", "observed", "predicted", *METRICS[task]])
 
 
 def loss_against(metric: str, candidate: float, champion: float) -> float:
@@ -66,3 +86,25 @@ def loss_against(metric: str, candidate: float, champion: float) -> float:
 def reaches(metric: str, value: float, bound: float) -> bool:
     """Whether `value` is as good as `bound`, or better."""
     return value <= bound if metric in LOWER_IS_BETTER else value >= bound
+
+
+def _log_loss(truth: NDArray[np.int64], probability: Array) -> float:
+    return float(log_loss(truth, probability, labels=[0, 1]))
+
+
+def _brier(truth: NDArray[np.int64], probability: Array) -> float:
+    return float(brier_score_loss(truth, probability, pos_label=1))
+
+
+_NEEDS_VARIETY = frozenset({"roc_auc", "average_precision", "r2"})
+_FUNCTIONS: dict[Metric, Callable[..., float]] = {
+    "roc_auc": roc_auc_score,
+    "average_precision": average_precision_score,
+    "log_loss": _log_loss,
+    "brier": _brier,
+    "calibration_error": calibration_error,
+    "rmse": root_mean_squared_error,
+    "mae": mean_absolute_error,
+    "median_absolute_error": median_absolute_error,
+    "r2": r2_score,
+}

@@ -38,20 +38,40 @@ def calibration(y: pd.Series, probability: Array, file: Path) -> None:
     _save(axes, file)
 
 
-def importance(table: pd.DataFrame, file: Path) -> None:
-    """Draw `table` (`feature`, `importance` = loss of ROC AUC when the feature is shuffled)."""
+def predicted(y: pd.Series, answer: Array, file: Path) -> None:
+    """Draw the predicted against the true value, darker where there are more rows."""
+    low, high = float(min(y.min(), answer.min())), float(max(y.max(), answer.max()))
+    axes = _axes("Predicted and true value on the test window", "true", "predicted")
+    axes.hexbin(y, answer, gridsize=40, mincnt=1, bins="log", cmap="Blues")
+    axes.plot([low, high], [low, high], color=ORANGE, linewidth=1, linestyle="--")
+    _save(axes, file)
+
+
+def residuals(y: pd.Series, answer: Array, file: Path) -> None:
+    """Draw how the predicted values differ from the true ones."""
+    off = answer - y.to_numpy()
+    axes = _axes("Residuals on the test window", "predicted less true", "rows")
+    axes.hist(off, bins=60, color=BLUE)
+    axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
+    axes.axvline(float(off.mean()), color=ORANGE, linewidth=1.5, label=f"mean {off.mean():.3g}")
+    axes.legend(loc="best", frameon=False)
+    _save(axes, file)
+
+
+def importance(table: pd.DataFrame, metric: str, file: Path) -> None:
+    """Draw `table` (`feature`, `importance` = loss of `metric` when the feature is shuffled)."""
     shown = table.head(MOST_BARS).iloc[::-1]
-    axes = _axes("Permutation importance", "loss of ROC AUC", "", height=0.8 + 0.25 * len(shown))
+    axes = _axes("Permutation importance", f"loss of {metric}", "", height=0.8 + 0.25 * len(shown))
     axes.barh(shown["feature"], shown["importance"], color=BLUE)
     _save(axes, file)
 
 
-def slice_points(table: pd.DataFrame, overall: float, file: Path) -> None:
-    """Draw ROC AUC of the values of one slice (rows of `metrics.slices`), the largest values first."""
-    shown = table.dropna(subset="roc_auc").nlargest(MOST_BARS, "rows").iloc[::-1]
+def slice_points(table: pd.DataFrame, metric: str, overall: float, file: Path) -> None:
+    """Draw `metric` for the values of one slice (rows of `metrics.slices`), the largest values first."""
+    shown = table.dropna(subset=metric).nlargest(MOST_BARS, "rows").iloc[::-1]
     name = str(table["slice"].iloc[0])
-    axes = _axes(f"ROC AUC by {name}", "ROC AUC", "", height=0.8 + 0.25 * max(len(shown), 2))
-    axes.plot(shown["roc_auc"], [f"{row.value} ({row.rows})" for row in shown.itertuples()], "o", color=BLUE)
+    axes = _axes(f"{metric} by {name}", metric, "", height=0.8 + 0.25 * max(len(shown), 2))
+    axes.plot(shown[metric], [f"{row.value} ({row.rows})" for row in shown.itertuples()], "o", color=BLUE)
     axes.axvline(overall, color=ORANGE, linewidth=1.5, label=f"all {overall:.3f}")
     axes.grid(axis="y", color=GREY, alpha=0.3)
     axes.legend(loc="best", frameon=False)

@@ -1,44 +1,57 @@
-"""Step `train`: fit a candidate on a snapshot and log to MLflow all that is needed to judge and to repeat it."""
+"""Step `train`: fit a candidate on a snapshot and log to MLflow all that is needed to judge and to repeat it.
+
+The project's own code runs in a process of its own (`worker`), within the limits that the declaration sets.
+"""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
+import skops.io
 from mlflow.data.pandas_dataset import from_pandas
-from sklearn.inspection import permutation_importance
 
 from contract import DIGEST_TAG, ENTITY_KEY_TAG, SNAPSHOT_TAG, artifact_digest
 from pipelines import tracking
 from pipelines.data import snapshot as snapshot_step
 from pipelines.data.dataset import Snapshot, Window, load_snapshot, split_by_time
 from pipelines.environment import Environment
-from pipelines.errors import StepError
 from pipelines.models import model_store
+from pipelines.monitoring import baseline
 from pipelines.progress import say, stage
-from pipelines.project import Project
-from pipelines.training import metrics, plots
-from pipelines.training.entry_point import build_model
+from pipelines.project import Project, Value
+from pipelines.training import metrics, report, trials
+from pipelines.training.limits import Worker
+from pipelines.training.worker import ANSWERS_FILE, IMPORTANCE_FILE, MODEL_FILE, ROWS_FILE, Job, Outcome
 
-IMPORTANCE_ROWS = 3000
 DIGEST_CHARACTERS = 32  # MLflow takes 36 for a dataset
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A fitted model with its probabilities of class 1 on both windows."""
+class Material:
+    """What a training is made of."""
 
-    model: Any
+    project: Project
+    data: Snapshot
     train: Window
     test: Window
-    train_probability: metrics.Array
-    test_probability: metrics.Array
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted model, what it was fitted with, and its answers for the test window."""
+
+    model: Any
+    test_answer: metrics.Array
     figures: dict[str, float]
+    parameters: dict[str, Value]
+    importance: pd.DataFrame
+    trials: pd.DataFrame
 
 
 def run(env: Environment, project: Project, snapshot: str | None = None, reuse: bool = False) -> dict[str, Any]:
@@ -48,23 +61,28 @@ def run(env: Environment, project: Project, snapshot: str | None = None, reuse: 
     Returns `run_id`, `snapshot` (its address), `metrics` (``train_…``, ``test_…``, ``rows_…``) and `reused`.
     """
     uri = snapshot or str(snapshot_step.run(env, project)["uri"])
+    client = tracking.connect(env)
     if reuse:
         with tracking.mlflow_errors(env):
-            known = tracking.same_training(tracking.connect(env), project, uri, env.commit)
+            known = tracking.same_training(client, project, uri, env.commit)
         if known is not None:
             say(f"  nothing is new: run {known.info.run_id} was trained on this snapshot by this commit")
             return {"run_id": known.info.run_id, "snapshot": uri, "metrics": known.data.metrics, "reused": True}
-    with stage("read the snapshot"):
-        data = load_snapshot(env, project, uri)
-        train, test = split_by_time(data, project)
-    model = build_model(project)
-    client = tracking.connect(env)
-    with tracking.mlflow_errors(env):
-        experiment = tracking.experiment_id(client, project.name)
-        name = f"train {data.rows[project.data.event_time].max():%Y-%m-%d} {data.digest[:8]}"
-        with tracking.open_run(client, experiment, name, _tags(env, project, data)) as run_id:
-            trained = _fit(project, model, train, test)
-            _log(run_id, project, data, trained)
+    with Worker(project.training.resources, f"projects/{project.name}") as worker:
+        with stage("read the snapshot"):
+            data = load_snapshot(env, project, uri)
+            material = Material(project, data, *split_by_time(data, project))
+        with tracking.mlflow_errors(env):
+            parent = tracking.pipeline_run(client, env, project)
+            experiment = tracking.experiment_id(client, project.name)
+            name = f"train {data.rows[project.data.event_time].max():%Y-%m-%d} {data.digest[:8]}"
+            with (
+                tracking.open_run(client, experiment, name, _tags(env, project, data), parent) as run_id,
+                tempfile.TemporaryDirectory() as scratch,
+            ):
+                logged = trials.TrainingRun(client, env, experiment, run_id)
+                trained = _train(worker, logged, material, Path(scratch))
+                _log(run_id, material, trained, Path(scratch))
     say(f"  run {run_id}: {project.evaluation.metric} {trained.figures[f'test_{project.evaluation.metric}']:.4f}")
     return {"run_id": run_id, "snapshot": uri, "metrics": trained.figures, "reused": False}
 
@@ -86,94 +104,77 @@ def _tags(env: Environment, project: Project, data: Snapshot) -> dict[str, str]:
     }
 
 
-def _fit(project: Project, model: Any, train: Window, test: Window) -> Trained:
-    """Fit `model` on the training window and measure it on both."""
-    with stage(f"fit on {len(train.y)} rows"):
-        try:
-            model.fit(train.x, train.y)
-            train_probability = model.predict_proba(train.x)[:, 1]
-            test_probability = model.predict_proba(test.x)[:, 1]
-        except Exception as error:
-            raise StepError(
-                f"the model cannot be fitted: {type(error).__name__}: {error}",
-                where=f"projects/{project.name}",
-                do="correct the entry point or training.parameters; --debug shows where",
-            ) from error
-    figures: dict[str, float] = {"rows_train": len(train.y), "rows_test": len(test.y)}
-    for name, window, probability in (("train", train, train_probability), ("test", test, test_probability)):
-        figures |= {f"{name}_{key}": value for key, value in metrics.figures(window.y, probability).items()}
-        figures[f"{name}_positive_rate"] = float(window.y.mean())
-    return Trained(model, train, test, train_probability, test_probability, figures)
-
-
-def _log(run_id: str, project: Project, data: Snapshot, trained: Trained) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        scratch = Path(directory)
-        with stage("plots"):
-            _write_report(project, trained, scratch / "report")
-        with stage("log to MLflow"), mlflow.start_run(run_id=run_id):
-            mlflow.log_params(_parameters(project, trained))
-            mlflow.log_metrics(trained.figures)
-            mlflow.log_input(
-                from_pandas(
-                    data.rows,
-                    source=data.uri,
-                    targets=project.data.target,
-                    name=project.data.table,
-                    digest=data.digest[:DIGEST_CHARACTERS],
-                ),
-                context="training",
-            )
-            mlflow.log_artifacts(str(scratch / "report"))
-            model_id = model_store.log_model(trained.model, trained.train.x, scratch)
-            logged = model_store.download(f"models:/{model_id}", scratch / "logged")
-            mlflow.set_tags(
-                {DIGEST_TAG: artifact_digest(logged), tracking.MODEL_TAG: model_id}
-                | model_store.example_tags(trained.model, trained.train.x)
-            )
-
-
-def _parameters(project: Project, trained: Trained) -> dict[str, Any]:
-    """What, with the snapshot and the commit, repeats the run exactly."""
-    return {
-        **project.training.parameters,
-        "entry_point": project.training.entry_point,
-        "seed": project.training.seed,
-        "features": len(project.data.features),
-        "train_from": trained.train.start.isoformat(),
-        "train_to": trained.train.end.isoformat(),
-        "test_from": trained.test.start.isoformat(),
-        "test_to": trained.test.end.isoformat(),
-    }
-
-
-def _write_report(project: Project, trained: Trained, directory: Path) -> None:
-    """Write plots and tables of the test window below `directory`."""
-    (directory / "plots").mkdir(parents=True)
-    (directory / "tables").mkdir()
-    test, probability = trained.test, trained.test_probability
-    auc = trained.figures["test_roc_auc"]
-    plots.roc(test.y, probability, auc, directory / "plots/roc.png")
-    plots.calibration(test.y, probability, directory / "plots/calibration.png")
-    ranking = _importance(trained.model, test, project.training.seed)
-    ranking.to_csv(directory / "tables/importance.csv", index=False)
-    plots.importance(ranking, directory / "plots/importance.png")
-    if project.evaluation.slices:
-        table = metrics.slices(test.x, test.y, probability, project.evaluation.slices)
-        table.to_csv(directory / "tables/slices.csv", index=False)
-        for name, part in table.groupby("slice"):
-            plots.slice_points(part, auc, directory / f"plots/slice_{name}.png")
-    (directory / "project.json").write_text(
-        json.dumps(project.model_dump(mode="json", exclude={"directory"}), indent=2), encoding="utf-8"
+def _train(worker: Worker, run: trials.TrainingRun, material: Material, scratch: Path) -> Trained:
+    """Let `worker` train; what it made, and its figures on both windows."""
+    project = material.project
+    material.data.rows.to_parquet(scratch / ROWS_FILE)
+    job = Job(project=project, directory=scratch, uri=material.data.uri)
+    outcome, told = Outcome(parameters={}), []
+    for message in worker.work(job.model_dump(mode="json")):
+        if "trial" in message:
+            trials.log(run, project, message["trial"])
+            told.append(message["trial"])
+        else:
+            outcome = Outcome.model_validate(message["done"])
+    answers = np.load(scratch / ANSWERS_FILE)
+    figures: dict[str, float] = {"rows_train": len(material.train.y), "rows_test": len(material.test.y)}
+    figures |= outcome.search
+    for name, window in (("train", material.train), ("test", material.test)):
+        known = metrics.figures(project.task, window.y, answers[name])
+        figures |= {f"{name}_{key}": value for key, value in known.items()}
+        figures[f"{name}_target_mean"] = float(window.y.mean())
+    return Trained(
+        model=skops.io.load(scratch / MODEL_FILE, trusted=model_store.trusted_types(scratch / MODEL_FILE)),
+        test_answer=answers["test"],
+        figures=figures,
+        parameters=outcome.parameters,
+        importance=pd.read_csv(scratch / IMPORTANCE_FILE),
+        trials=trials.table(told),
     )
 
 
-def _importance(model: Any, test: Window, seed: int) -> pd.DataFrame:
-    """`feature` and `importance` (loss of ROC AUC), the most important first, on a sample of the test window."""
-    x = test.x.sample(min(IMPORTANCE_ROWS, len(test.x)), random_state=seed)
-    y = test.y.loc[x.index]
-    if y.nunique() < 2:
-        return pd.DataFrame({"feature": list(x.columns), "importance": 0.0})
-    found = permutation_importance(model, x, y, scoring="roc_auc", n_repeats=1, random_state=seed)
-    table = pd.DataFrame({"feature": list(x.columns), "importance": found.importances_mean})
-    return table.sort_values("importance", ascending=False, ignore_index=True)
+def _log(run_id: str, material: Material, trained: Trained, scratch: Path) -> None:
+    """Log the model, and what it was made of and measured by, to the run."""
+    project, data, train, test = material.project, material.data, material.train, material.test
+    kept = scratch / "report"
+    with stage("plots"):
+        report.write(kept, project, test, trained.test_answer, trained.importance)
+    if len(trained.trials):
+        trained.trials.to_csv(kept / "tables/search.csv", index=False)
+    (kept / baseline.ARTIFACTS).mkdir()
+    baseline.write(kept / baseline.ARTIFACTS, project, train.x, trained.test_answer, test.y)
+    with stage("log to MLflow"), mlflow.start_run(run_id=run_id):
+        mlflow.log_params(_parameters(material, trained.parameters))
+        mlflow.log_metrics(trained.figures)
+        mlflow.log_input(
+            from_pandas(
+                data.rows,
+                source=data.uri,
+                targets=project.data.target,
+                name=project.data.table,
+                digest=data.digest[:DIGEST_CHARACTERS],
+            ),
+            context="training",
+        )
+        mlflow.log_artifacts(str(kept))
+        model_id = model_store.log_model(trained.model, train.x, project.task, scratch)
+        logged = model_store.download(f"models:/{model_id}", scratch / "logged")
+        mlflow.set_tags(
+            {DIGEST_TAG: artifact_digest(logged), tracking.MODEL_TAG: model_id}
+            | model_store.example_tags(trained.model, train.x)
+        )
+
+
+def _parameters(material: Material, parameters: dict[str, Value]) -> dict[str, Any]:
+    """What, with the snapshot and the commit, repeats the run exactly; `parameters` are those it was fitted with."""
+    training, train, test = material.project.training, material.train, material.test
+    return {
+        **parameters,
+        "entry_point": training.entry_point,
+        "seed": training.seed,
+        "features": len(material.project.data.features),
+        "train_from": train.start.isoformat(),
+        "train_to": train.end.isoformat(),
+        "test_from": test.start.isoformat(),
+        "test_to": test.end.isoformat(),
+    }

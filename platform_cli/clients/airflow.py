@@ -104,11 +104,32 @@ class Airflow:
         """The present state of a run."""
         return _run(self._send("GET", _path(run)))
 
+    def run_of(self, dag_id: str, run_id: str) -> DagRun:
+        """The run of a DAG with an id."""
+        return _run(self._send("GET", f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"))
+
     def latest_run(self, dag_id: str, *, since: datetime) -> DagRun | None:
         """The newest run that became due at or after `since`."""
         path = f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns"
         found = self._send("GET", path, params={"order_by": "-run_after", "limit": 1})["dag_runs"]
         return _run(found[0]) if found and _run(found[0]).run_after >= since else None
+
+    def await_run(self, dag_id: str, *, since: datetime, seconds: float) -> DagRun:
+        """Wait for the newest run of a DAG that became due at or after `since`.
+
+        Raises:
+            PlatformError: none came in time.
+        """
+        deadline = time.monotonic() + seconds
+        while (run := self.latest_run(dag_id, since=since)) is None:
+            if time.monotonic() > deadline:
+                raise PlatformError(
+                    f"{dag_id} was not started",
+                    where="Airflow",
+                    do=f"see whether {dag_id} is paused, and `platform logs airflow-scheduler`",
+                )
+            time.sleep(POLL_SECONDS)
+        return run
 
     def tasks(self, run: DagRun) -> list[TaskState]:
         """The tasks of a run, in the order of their start."""

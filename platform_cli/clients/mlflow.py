@@ -23,6 +23,11 @@ class MLflow:
         """The model version that an alias names: `version`, `run_id`, `tags`, …"""
         return self._get("registered-models/alias", {"name": model, "alias": alias})["model_version"]
 
+    def versions(self, model: str) -> int:
+        """How many versions a model has; 0 if there is no such model."""
+        found = self._get("model-versions/search", {"filter": f"name = '{model}'", "max_results": "1000"})
+        return len(found.get("model_versions", []))
+
     def run(self, run_id: str) -> dict[str, Any]:
         """A run: `info` and `data` (metrics, params, tags)."""
         return self._get("runs/get", {"run_id": run_id})["run"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -17,6 +18,8 @@ from platform_cli.loop import follow, follow_next, open_airflow, start
 
 STEPS_SERVICE = "pipelines"
 LOOP = "loop"
+FROM_THE_CALLER = ("JAVA_HOME",)
+"""What a step in the foreground takes from the shell besides the stack's own variables."""
 
 
 def run(
@@ -59,8 +62,12 @@ def step_environment(runtime: LocalRuntime) -> tuple[list[str], dict[str, str]]:
     return list(spec.command), dict(spec.environment)
 
 
-def exec_step(runtime: LocalRuntime, arguments: list[str]) -> None:
-    """Become a step, in the foreground: its output and its exit code are the command's."""
+def exec_step(runtime: LocalRuntime, arguments: list[str], keep: Iterable[str] = ()) -> None:
+    """Become a step, in the foreground: its output and its exit code are the command's.
+
+    The variables `keep` are the step's as the caller has set them.
+    """
     command, environment = step_environment(runtime)
+    environment |= {name: os.environ[name] for name in (*FROM_THE_CALLER, *keep) if name in os.environ}
     sys.stdout.flush()
     os.execvpe(command[0], [*command, *arguments], environment)  # noqa: S606

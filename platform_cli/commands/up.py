@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
 
 from platform_cli.commands.status import services_table
 from platform_cli.home import find_home
-from platform_cli.local.environments import environments
+from platform_cli.local.environments import chosen, environments
 from platform_cli.local.preflight import preflight_home, preflight_machine
 from platform_cli.local.progress import Progress
 from platform_cli.local.runtime import LocalRuntime
@@ -55,17 +56,18 @@ def bring_up(settings: list[str]) -> LocalRuntime:
     return runtime
 
 
-def prepare(settings: list[str], *, to_start: bool) -> LocalRuntime:
+def prepare(settings: list[str], *, to_start: bool, names: Collection[str] = ()) -> LocalRuntime:
     """Check settings and machine, then make the home and its secrets. Raises what `bring_up` raises.
 
     Args:
         to_start: also look for what running services need: ports, memory, the service user.
+        names: the environments that will be installed; those that every stack has if empty.
     """
     home = find_home()
     changes = parse_changes(settings)
     preflight_home(home)
     checked = load_settings(home, changes)
-    missing = sum(not environment.whole() for environment in environments(home).values())
+    missing = sum(not environment.whole() for environment in chosen(environments(home), names).values())
     preflight_machine(checked, home, missing_envs=missing, to_start=to_start)
     home.make()
     if changes:

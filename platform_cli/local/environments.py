@@ -13,14 +13,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from platform_cli.errors import PlatformError
+from platform_cli.errors import PlatformError, UsageError
 from platform_cli.home import REPO, Home
 
 STAMP = ".stamp.json"
 COMPOSE = REPO / "compose"
+ON_DEMAND = frozenset({"notebooks", "spark"})
+"""Those that no service runs from and that only some projects use: installed when somebody asks for them."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Environment:
     @property
     def locked(self) -> bool:
         return self.recipe.name == "requirements.txt"
+
+    @property
+    def wanted(self) -> bool:
+        """Whether `up` sees to it: what is on demand is kept current once it was asked for."""
+        return self.name not in ON_DEMAND or self.directory.is_dir()
 
     @property
     def digest(self) -> str:
@@ -76,6 +84,18 @@ def environments(home: Home) -> dict[str, Environment]:
         if recipes:
             found[directory.name] = Environment(directory.name, recipes[0], home.envs / directory.name)
     return found
+
+
+def chosen(found: Mapping[str, Environment], names: Collection[str]) -> dict[str, Environment]:
+    """Those of `found` with these `names`; without names those that `up` installs.
+
+    Raises:
+        UsageError: a name is not among them.
+    """
+    unknown = sorted(set(names) - set(found))
+    if unknown:
+        raise UsageError(f"there is no environment {', '.join(unknown)}", do=f"there are: {', '.join(sorted(found))}")
+    return {name: made for name, made in found.items() if (name in names if names else made.wanted)}
 
 
 def interpreter() -> str:

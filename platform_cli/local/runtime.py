@@ -11,7 +11,7 @@ from graphlib import TopologicalSorter
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.local import health
-from platform_cli.local.environments import environments, install
+from platform_cli.local.environments import chosen, environments, install
 from platform_cli.local.plan import Node, plan_services, plan_up, priority, stop_order
 from platform_cli.local.processes import end, own_line, stack_processes
 from platform_cli.local.progress import Progress
@@ -48,14 +48,15 @@ class LocalRuntime:
 
     # -- up ---------------------------------------------------------------------------------------------------------
 
-    def install(self, progress: Progress) -> None:
-        """Install the environments that are missing or not whole.
+    def install(self, progress: Progress, names: Collection[str] = ()) -> None:
+        """Install the environments of these names, or without names those that `up` installs, where they are missing
+        or not whole.
 
         Raises:
             PlatformError: one could not be installed; carries the end of its output.
         """
         with ThreadPoolExecutor(INSTALLERS) as pool:
-            list(pool.map(lambda name: self._install(name, progress), self.environments))
+            list(pool.map(lambda name: self._install(name, progress), chosen(self.environments, names)))
 
     def up(self, progress: Progress) -> None:
         """Install what is missing, start what does not run, and wait until everything is healthy. What runs, is
@@ -68,7 +69,7 @@ class LocalRuntime:
             PlatformError: what failed, with the end of its log; what has started keeps running.
         """
         self._prepare_supervisor()
-        self._go_through(plan_up(self.stack, self.environments), progress)
+        self._go_through(plan_up(self.stack, chosen(self.environments, ())), progress)
         for _ in range(MORE_PASSES):
             before = progress.changed
             self._go_through(plan_services(self.stack), progress)

@@ -4,8 +4,9 @@ import importlib
 import runpy
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,8 +46,11 @@ def edges(dag: Any) -> dict[str, set[str]]:
     return {task.task_id: task.downstream_task_ids for task in dag.tasks}
 
 
-def test_a_project_has_three_dags_with_its_tags_and_docs(dags: dict[str, Any]) -> None:
-    assert sorted(dags) == ["flight_delay__ingest", "flight_delay__monitor", "flight_delay__train"]
+ALL = {f"flight_delay__{part}" for part in ("ingest", "monitor", "release", "train")}
+
+
+def test_a_project_has_four_dags_with_its_tags_and_docs(dags: dict[str, Any]) -> None:
+    assert set(dags) == ALL
     for dag in dags.values():
         part = dag.dag_id.removeprefix("flight_delay__")
         assert set(dag.tags) == {"flight_delay", part}
@@ -82,16 +86,28 @@ def test_every_dbt_task_gates_the_mart_and_reports_its_rows(dags: dict[str, Any]
 
 def test_training_passes_on_what_it_made_without_reading_it_as_shell(dags: dict[str, Any]) -> None:
     dag = dags["flight_delay__train"]
-    assert edges(dag) == {"snapshot": {"train"}, "train": {"evaluate"}, "evaluate": {"register"}, "register": set()}
+    assert edges(dag) == {
+        "decide": {"snapshot"},
+        "snapshot": {"train"},
+        "train": {"evaluate"},
+        "evaluate": {"register"},
+        "register": set(),
+    }
     train = dag.get_task("train")
     assert train.bash_command == (
         'exec "$ENVS_DIR/pipelines/bin/python" -m pipelines train flight_delay --snapshot "$SNAPSHOT" --reuse'
     )
     assert train.env["SNAPSHOT"] == "{{ ti.xcom_pull(task_ids='snapshot')['uri'] }}"
-    assert train.env["PLATFORM_ACTOR"] == "airflow:{{ dag.dag_id }}/{{ run_id }}"
+    assert train.env["PLATFORM_ACTOR"] == train.env["PLATFORM_PIPELINE_RUN"] == "airflow:{{ dag.dag_id }}/{{ run_id }}"
     assert train.append_env
     assert dag.get_task("register").env["RUN_ID"] == "{{ ti.xcom_pull(task_ids='train')['run_id'] }}"
-    assert [asset.name for asset in dag.get_task("register").outlets] == ["flight_delay/model"]
+    assert [asset.name for asset in dag.get_task("register").outlets] == ["flight_delay/candidate"]
+
+
+def test_dbt_knows_which_pipeline_run_it_is_a_part_of(dags: dict[str, Any]) -> None:
+    dbt = dags["flight_delay__ingest"].get_task("dbt.dbt_producer_watcher")
+    assert dbt.env["PLATFORM_PIPELINE_RUN"] == "airflow:{{ dag.dag_id }}/{{ run_id }}"
+    assert dbt.append_env
 
 
 def test_the_last_line_of_a_step_is_its_result(dags: dict[str, Any]) -> None:
@@ -99,48 +115,124 @@ def test_the_last_line_of_a_step_is_its_result(dags: dict[str, Any]) -> None:
     assert task.output_processor('{"drift_share": 0.5}') == {"drift_share": 0.5}
 
 
-def assets(timetable: Any) -> list[str]:
+def assets(timetable: Any) -> set[str]:
     condition = getattr(timetable, "asset_condition", None)
-    return [asset.name for asset in condition.objects] if condition else []
+    return {asset.name for asset in condition.objects} if condition else set()
 
 
 def test_new_data_starts_training_and_monitoring(dags: dict[str, Any]) -> None:
-    assert assets(dags["flight_delay__train"].timetable) == ["flight_delay/mart"]
+    assert assets(dags["flight_delay__train"].timetable) == {"flight_delay/mart", "flight_delay/retrain"}
     monitor = dags["flight_delay__monitor"].timetable
-    assert assets(monitor) == ["flight_delay/mart"]
+    assert assets(monitor) == {"flight_delay/mart"}
     assert monitor.timetable.expression == "0 6 * * *"
     ingest = dags["flight_delay__ingest"].timetable
     assert not assets(ingest)
     assert ingest.expression == "0 5 * * *"
 
 
+def test_what_the_monitor_finds_starts_a_training_with_its_reason(dags: dict[str, Any]) -> None:
+    dag = dags["flight_delay__monitor"]
+    assert edges(dag) == {"monitor": {"retrain_due"}, "retrain_due": set()}
+    due = dag.get_task("retrain_due")
+    assert due.bash_command.endswith('due flight_delay --findings "$FINDINGS"')
+    assert due.env["FINDINGS"] == "{{ ti.xcom_pull(task_ids='monitor') | tojson }}"
+    emitted: dict[str, SimpleNamespace] = {asset: SimpleNamespace(extra={}) for asset in due.outlets}
+    result = {"due": True, "trigger": "drift", "reason": "…", "evidence": {"version": 3}}
+    due._post_execute_hook({"task": due, "outlet_events": emitted}, result)
+    [(asset, event)] = emitted.items()
+    assert (asset.name, event.extra) == ("flight_delay/retrain", {"trigger": "drift", "evidence": {"version": 3}})
+
+
+def event(minute: int, **extra: Any) -> SimpleNamespace:
+    return SimpleNamespace(extra=extra, timestamp=datetime(2024, 1, 1, 0, minute, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
-    ("triggers", "expected_assets", "cron"),
+    ("run_type", "events", "trigger"),
     [
-        ("on_new_data: true\n  schedule: '0 3 * * 1'", ["flight_delay/mart"], "0 3 * * 1"),
-        ("on_new_data: false\n  schedule: '0 3 * * 1'", [], "0 3 * * 1"),
-        ("on_new_data: false\n  schedule: null", [], None),
+        ("manual", {}, "demand"),
+        ("asset_materialization", {}, "demand"),
+        ("scheduled", {}, "schedule"),
+        ("asset_triggered", {"mart": [event(1)]}, "new_data"),
+        ("asset_triggered", {"retrain": [event(1, trigger="drift")]}, "drift"),
+        ("asset_triggered", {"retrain": [event(1, trigger="drift"), event(2, trigger="performance")]}, "performance"),
+        ("asset_triggered", {"mart": [event(3)], "retrain": [event(1, trigger="drift")]}, "drift"),
     ],
 )
-def test_training_follows_the_declared_triggers(
-    checkout: Path, declare: Callable[..., None], triggers: str, expected_assets: list[str], cron: str | None
+def test_what_started_a_training_is_told_apart(
+    factory: ModuleType, run_type: str, events: dict[str, list[Any]], trigger: str
 ) -> None:
-    declare("on_new_data: true\n  schedule: null", triggers)
+    assert factory.trigger_of(run_type, events) == trigger
+
+
+def test_the_first_task_of_a_training_decides_on_it(dags: dict[str, Any], factory: ModuleType) -> None:
+    dag = dags["flight_delay__train"]
+    decide = dag.get_task("decide")
+    assert decide.bash_command.endswith('decide flight_delay --trigger "$TRIGGER" "$FORCE" --evidence "$EVIDENCE"')
+    assert decide.env["FORCE"] == "{{ '--force' if params.force else '--no-force' }}"
+    assert dag.params["force"] is False
+    assert {"trigger_of", "evidence_of"} <= set(dag.user_defined_macros)
+    found = {"mart": [event(2)], "retrain": [event(1, trigger="drift", evidence={"version": 2})]}
+    assert factory.evidence_of(found) == {"version": 2}
+    assert factory.evidence_of({"mart": [event(2)]}) == {}
+
+
+def test_a_release_is_watched_at_its_poll_without_a_worker(dags: dict[str, Any]) -> None:
+    dag = dags["flight_delay__release"]
+    assert assets(dag.timetable) == {"flight_delay/candidate"}
+    watch = dag.get_task("watch")
+    assert (watch.mode, watch.poke_interval) == ("reschedule", 10)
+    assert watch.timeout > 7 * 86400
+    # Any exit code but 0 means to look again: a registry that is away must not end the watch.
+    assert watch.retry_exit_code is None
+    assert watch.env is None
+    assert "export PLATFORM_ACTOR=" in watch.bash_command
+    assert watch.bash_command.endswith("-m pipelines release flight_delay watch")
+
+
+def test_a_name_from_airflow_is_quoted_for_the_shell(dags: dict[str, Any]) -> None:
+    dag = dags["flight_delay__release"]
+    line = dag.get_task("watch").bash_command.splitlines()[0]
+    template = dag.get_template_env().from_string(line)
+    shown = template.render(dag=dag, run_id="x$(touch y) z")
+    assert shown == "export PLATFORM_ACTOR='airflow:flight_delay__release/x$(touch y) z'"
+
+
+@pytest.mark.parametrize(("schedule", "cron"), [("'0 3 * * 1'", "0 3 * * 1"), ("null", None)])
+def test_training_follows_the_declared_schedule(
+    checkout: Path, declare: Callable[..., None], schedule: str, cron: str | None
+) -> None:
+    declare("  schedule: null ", f"  schedule: {schedule} ")
     dags = importlib.import_module("dags.factory").build(checkout)
     timetable = {dag.dag_id: dag for dag in dags}["flight_delay__train"].timetable
-    assert assets(timetable) == expected_assets
+    assert assets(timetable) == {"flight_delay/mart", "flight_delay/retrain"}
     timed = getattr(timetable, "timetable", timetable)
     assert getattr(timed, "expression", None) == cron
+
+
+@pytest.mark.parametrize(
+    ("left_out", "tasks"),
+    [
+        (("connections",), {"dbt", "mart_is_ready", "failing_rows"}),
+        (("dbt_select",), {"inspect", "sync", "mart_is_ready"}),
+        (("connections", "dbt_select"), {"mart_is_ready"}),
+    ],
+)
+def test_a_project_without_files_or_dbt_has_no_such_tasks(
+    factory: ModuleType, checkout: Path, left_out: tuple[str, ...], tasks: set[str]
+) -> None:
+    file = checkout / "projects/flight_delay/project.yaml"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if not line.strip().startswith(left_out)))
+    dag = next(factory.build(checkout))
+    assert {task.partition(".")[0] for task in edges(dag)} == tasks
+    assert [asset.name for asset in dag.get_task("mart_is_ready").outlets] == ["flight_delay/mart"]
 
 
 def test_a_wrong_declaration_costs_only_its_own_dags(checkout: Path, declare: Callable[..., None]) -> None:
     declare("window_rows: 5000", "window_row: 5000", project="broken")
     made = runpy.run_path(str(DAGS / "projects.py"))
-    assert {name for name in made if "__" in name.strip("_")} == {
-        "flight_delay__ingest",
-        "flight_delay__monitor",
-        "flight_delay__train",
-    }
+    assert {name for name in made if "__" in name.strip("_")} == ALL
     with pytest.raises(StepError) as error:
         runpy.run_path(str(DAGS / "declarations.py"))
     assert "projects/broken/project.yaml" in str(error.value)
@@ -153,10 +245,7 @@ def test_no_manifest_costs_only_the_dag_that_needs_it(factory: ModuleType, check
     errors = [str(item) for item in made if isinstance(item, StepError)]
     assert len(errors) == 1
     assert "manifest.json" in errors[0]
-    assert {dag.dag_id for dag in made if not isinstance(dag, StepError)} == {
-        "flight_delay__train",
-        "flight_delay__monitor",
-    }
+    assert {dag.dag_id for dag in made if not isinstance(dag, StepError)} == ALL - {"flight_delay__ingest"}
 
 
 def test_all_in_order_means_no_import_error(checkout: Path) -> None:

@@ -136,11 +136,11 @@ class Shop:
         with psycopg.connect(self.variables["WAREHOUSE_URL"]) as connection:
             connection.cursor().executemany(f"INSERT INTO {self.name}.orders VALUES (%s, %s, %s, %s, %s, %s)", rows)  # noqa: S608 (a name made here)
 
-    def await_served(self, version: int) -> None:
-        """Wait until the model server answers with `version`."""
+    def await_served(self, version: int, record: dict[str, Any] | None = None) -> None:
+        """Wait until the model server answers `record` with `version`."""
         url = f"{self.variables['SERVING_URL']}/models/{self.name}/predict"
         headers = {"Authorization": f"Bearer {self.variables['SERVING_API_KEY']}"}
-        record = {"country": "de", "price": 1.0, "items": 1}
+        record = record or {"country": "de", "price": 1.0, "items": 1}
         deadline = time.monotonic() + SERVED_SECONDS
         while True:
             answer = httpx.post(url, json={"records": [record]}, headers=headers, timeout=10)

@@ -57,6 +57,20 @@ def test_a_new_month_is_read_alone(airline: Airline) -> None:
     assert airline.sql("SELECT DISTINCT month FROM {name}_raw.flights ORDER BY 1") == [(1,), (2,)]
 
 
+def test_a_sync_and_a_dbt_run_are_recorded_with_what_they_read_and_wrote(loaded: Airline) -> None:
+    query = "SELECT files, streams FROM lineage.syncs WHERE project = '{name}' ORDER BY id LIMIT 1"
+    [(files, streams)] = loaded.sql(query)
+    assert {file["uri"] for file in files} >= {f"s3://{loaded.bucket}/{loaded.name}/flights/2013-01.csv"}
+    assert all(file["etag"] for file in files)
+    assert streams[f"{loaded.name}_raw.flights"] == JANUARY == max(file["rows"] for file in files)
+    query = "SELECT models, tests, state FROM lineage.dbt_runs WHERE project = '{name}' ORDER BY started_at LIMIT 1"
+    [(models, tests, state)] = loaded.sql(query)
+    inputs = {model["table"]: model["inputs"] for model in models}
+    assert inputs[f"{loaded.name}_marts.flight_delay_features"] == [f"{loaded.name}_staging.stg_flight_features"]
+    assert inputs[f"{loaded.name}_staging.stg_weather"] == [f"{loaded.name}_raw.weather"]
+    assert (state, set(tests)) == ("done", {"pass"})
+
+
 def test_the_same_file_again_makes_no_duplicate(airline: Airline) -> None:
     airline.step("land", "--months", "1", "--force")
     assert airline.step("ingest")["streams"]["flights"]["read"] == 0
@@ -193,6 +207,16 @@ def test_a_sync_that_is_killed_can_be_started_again(airline: Airline) -> None:
             "DELETE FROM {name}_raw.airlines WHERE carrier = 'UA'",
             None,
             ["relationships_stg_flights_carrier", "from_field=UA"],
+        ),
+        (  # a month in kilometres
+            "UPDATE {name}_raw.flights SET distance = round(distance * 1.609) WHERE month = 1",
+            None,
+            ["in_range_stg_flights_distance", "destination=HNL"],
+        ),
+        (  # a month that lost most of its rows; February is whole
+            "DELETE FROM {name}_raw.flights WHERE month = 1 AND day > 10",
+            None,
+            ["whole_months_stg_flights_scheduled_departure", "month=2013-01-01"],
         ),
     ],
 )

@@ -18,7 +18,7 @@ import pytest
 from tools.scratch import REPO, Stack
 
 PROJECT = "flight_delay"
-DAGS = ("ingest", "train", "monitor")
+DAGS = ("ingest", "train", "release", "monitor")
 PARSE_SECONDS = 2.0
 
 
@@ -90,9 +90,56 @@ def test_every_dag_succeeded_and_none_failed_to_import(
         assert {run["state"] for run in runs} == {"success"}, runs
 
 
-def test_training_was_started_by_the_new_data(demo: subprocess.CompletedProcess[str], airflow: httpx.Client) -> None:
+def test_training_was_started_by_the_data_and_by_what_the_monitor_found(
+    demo: subprocess.CompletedProcess[str], airflow: httpx.Client
+) -> None:
     runs = airflow.get(f"/api/v2/dags/{PROJECT}__train/dagRuns").json()["dag_runs"]
     assert {run["run_type"] for run in runs} == {"asset_triggered"}
+
+
+def test_each_decision_on_a_training_has_its_reason(demo: subprocess.CompletedProcess[str], stack: Stack) -> None:
+    """The first data trained the first model; July alone trained none, the drift that was found in it did."""
+    with psycopg.connect(stack.env["WAREHOUSE_URL"]) as connection:
+        rows = connection.execute(
+            "SELECT trigger, train, reason, actor, evidence FROM triggers.decisions WHERE project = %s ORDER BY id",
+            (PROJECT,),
+        ).fetchall()
+    first, july, retrained = rows[:3]
+    assert first[:2] == ("new_data", True)
+    assert "no champion yet" in first[2]
+    assert july[:2] == ("new_data", False)
+    assert "triggers.on_new_data" in july[2]
+    assert retrained[0] in ("drift", "performance")
+    assert retrained[1] is True
+    assert retrained[4]["version"] == 1
+    assert {actor.partition("/")[0] for *_, actor, _ in rows} == {f"airflow:{PROJECT}__train"}
+
+
+def test_what_came_of_the_drift_was_released_by_canary(demo: subprocess.CompletedProcess[str], stack: Stack) -> None:
+    with psycopg.connect(stack.env["WAREHOUSE_URL"]) as connection:
+        rows = connection.execute(
+            "SELECT version, strategy, state FROM releases.releases WHERE project = %s ORDER BY id", (PROJECT,)
+        ).fetchall()
+    assert rows == [(1, "direct", "promoted"), (2, "canary", "promoted")]
+
+
+def test_a_person_may_ask_for_a_training_by_rest(
+    demo: subprocess.CompletedProcess[str], stack: Stack, airflow: httpx.Client
+) -> None:
+    path = f"/api/v2/dags/{PROJECT}__train/dagRuns"
+    run = airflow.post(path, json={"logical_date": None, "conf": {}}).raise_for_status().json()
+    deadline = time.monotonic() + 240
+    while run["state"] not in ("success", "failed"):
+        assert time.monotonic() < deadline, run
+        time.sleep(1)
+        run = airflow.get(f"{path}/{run['dag_run_id']}").json()
+    assert run["state"] == "success"
+    with psycopg.connect(stack.env["WAREHOUSE_URL"]) as connection:
+        decided = connection.execute(
+            "SELECT trigger, train, reason FROM triggers.decisions WHERE actor = %s",
+            (f"airflow:{PROJECT}__train/{run['dag_run_id']}",),
+        ).fetchall()
+    assert decided == [("demand", True, "asked for")]
 
 
 def test_every_dbt_model_is_a_task_of_its_own(demo: subprocess.CompletedProcess[str], airflow: httpx.Client) -> None:
@@ -131,6 +178,21 @@ def test_every_prediction_is_in_the_store(demo: subprocess.CompletedProcess[str]
     assert row is not None
     assert row[0] >= 3000
     assert row[1] >= 3000
+
+
+def test_a_prediction_is_traced_to_the_files_that_were_landed(
+    demo: subprocess.CompletedProcess[str], stack: Stack
+) -> None:
+    with psycopg.connect(stack.env["PREDICTIONS_URL"]) as connection:
+        row = connection.execute("SELECT prediction_id::text FROM predictions ORDER BY created_at DESC").fetchone()
+    assert row is not None
+    trace = json.loads(stack.platform("trace", row[0], "--json", check=True).stdout)
+    assert trace["missing"] == [], trace["notes"]
+    assert trace["run"]["pipeline_run"].startswith(f"airflow:{PROJECT}__train/")
+    assert trace["dbt_run"]["pipeline_run"].startswith(f"airflow:{PROJECT}__ingest/")
+    assert trace["dbt_run"]["inputs"] == ["staging.stg_flight_features"]
+    assert trace["sync"][0]["pipeline_run"] == trace["dbt_run"]["pipeline_run"]
+    assert f"s3://landing/{PROJECT}/flights/2013-01.csv" in [file["uri"] for file in trace["files"]]
 
 
 def query(stack: Stack, expression: str) -> list[dict[str, Any]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from tests.e2e.shop import Shop, open_shop
 from tools.scratch import Stack
@@ -30,6 +32,11 @@ def test_summer_drifts_and_performance_follows_the_labels(shop: Shop) -> None:
     assert shop.step("replay", "--month", "3", "--rows", "600")["predictions"] == 600
     winter = shop.step("monitor", "--window", "600")
     assert (winter["drift"], winter["drifted"], winter["labelled"]) == (False, [], 600)
+    assert winter["lost_performance"] is False
+    _is_within(winter["performance"]["roc_auc"], winter["performance_interval"]["roc_auc"])
+    assert winter["estimated"]["roc_auc"] == pytest.approx(winter["performance"]["roc_auc"], abs=0.06)
+    assert _reports(winter) == {"columns.csv"}, "Evidently has nothing to explain"
+    _its_baseline_is_made_again(shop, winter)
 
     shop.load(7, price=120.0, labelled=False)
     assert shop.step("replay", "--month", "7", "--rows", "600")["sent"] == 600
@@ -37,28 +44,59 @@ def test_summer_drifts_and_performance_follows_the_labels(shop: Shop) -> None:
     assert summer["drift"] is True
     assert {"price", "predicted_probability"} <= set(summer["drifted"])
     assert "country" not in summer["drifted"]
-    assert (summer["labelled"], summer["performance"]) == (0, None)
+    assert (summer["labelled"], summer["performance"], summer["lost_performance"]) == (0, None, False)
+    assert 0.5 <= summer["estimated"]["roc_auc"] <= 1
 
     shop.sql("UPDATE {name}.orders SET is_returned = price > 140 WHERE order_id LIKE '7-%%'")
     later = shop.step("monitor", "--window", "600")
     assert later["labelled"] == 600
     assert later["performance"]["roc_auc"] < winter["performance"]["roc_auc"]
+    assert later["lost_performance"] is True
     _is_kept(shop, later)
 
 
 def _is_kept(shop: Shop, result: dict[str, object]) -> None:
     """The reports and figures are where people and Prometheus look."""
-    run_id = shop.mlflow.get_model_version(shop.name, "1").tags["platform.monitoring_run"]
+    tags = shop.mlflow.get_model_version(shop.name, "1").tags
+    run_id = tags["platform.monitoring_run"]
     assert run_id in str(result["report_url"])
+    assert tags["platform.monitoring_report"] == result["report_url"]
     run = shop.mlflow.get_run(run_id)
     assert run.data.tags["platform.model_version"] == f"{shop.name}/1"
     assert run.data.metrics["drift_share"] == result["drift_share"]
-    reports = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="reports"))
-    assert {path.name for path in reports.iterdir()} == {"drift.html", "data_quality.html"}
-    [(share, drifted)] = shop.sql("SELECT drift_share, drifted FROM monitoring.runs WHERE run_id = %s", run_id)
-    assert (share, drifted) == (result["drift_share"], result["drifted"])
+    assert run.data.metrics["lost_performance"] == 1
+    assert _reports(result) == {"columns.csv", "drift.html", "data_quality.html"}
+    [row] = shop.sql(
+        "SELECT drift_share, drifted, lost_performance, performance_interval FROM monitoring.runs WHERE run_id = %s",
+        run_id,
+    )
+    kept = ("drift_share", "drifted", "lost_performance", "performance_interval")
+    assert row == tuple(result[name] for name in kept)
     names = {row[0] for row in shop.sql("SELECT DISTINCT figure FROM monitoring.figures WHERE run_id = %s", run_id)}
-    assert names == {"feature_drift", "feature_missing_share", "performance", "performance_at_training"}
+    assert {"feature_drift", "feature_outside_share", "performance_low", "estimated_loss", "latency_ms"} <= names
+
+
+def _is_within(value: float, bounds: list[float]) -> None:
+    low, high = bounds
+    assert low < value < high
+
+
+def _reports(result: dict[str, Any]) -> set[str]:
+    run_id = str(result["report_url"]).split("/runs/")[1].split("/")[0]
+    reports = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="reports"))
+    return {path.name for path in reports.iterdir()}
+
+
+def _its_baseline_is_made_again(shop: Shop, before: dict[str, Any]) -> None:
+    """A version from before baselines were kept gets one at its first look; Evidently writes when it is asked to."""
+    run = shop.mlflow.get_run(shop.mlflow.get_model_version(shop.name, "1").run_id)
+    kept = {item.path for item in shop.mlflow.list_artifacts(run.info.run_id, "monitoring")}
+    assert kept == {"monitoring/baseline.json", "monitoring/calibration.json"}
+    get_artifact_repository(run.info.artifact_uri).delete_artifacts("monitoring")
+    again = shop.step("monitor", "--window", "600", "--report")
+    assert {item.path for item in shop.mlflow.list_artifacts(run.info.run_id, "monitoring")} == kept
+    assert (again["drift_share"], again["estimated"]) == (before["drift_share"], before["estimated"])
+    assert _reports(again) == {"columns.csv", "drift.html", "data_quality.html"}
 
 
 def test_what_cannot_be_replayed_is_told(shop: Shop) -> None:

@@ -36,16 +36,33 @@ def call(*arguments: str) -> Result:
 
 
 def test_the_result_is_the_last_line_of_stdout(step: ModuleType) -> None:
-    def run(env: Environment, project: Any, month: int, rows: int) -> dict[str, Any]:
+    def run(env: Environment, project: Any, month: int, rows: int, part: tuple[int, int, int]) -> dict[str, Any]:
         print("noise of a library")
-        return {"project": project.name, "month": month, "rows": rows}
+        return {"project": project.name, "month": month, "rows": rows, "part": part}
 
     step.run = run  # type: ignore[attr-defined]
-    done = call("replay", "shop", "--month", "7")
+    done = call("replay", "shop", "--month", "7", "--part", "2/10")
     assert done.exit_code == 0
     result = json.loads(done.stdout.splitlines()[-1])
     assert result.pop("seconds") >= 0
-    assert result == {"project": "shop", "month": 7, "rows": 3000}
+    assert result == {"project": "shop", "month": 7, "rows": 3000, "part": [2, 2, 10]}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("replay", "shop", "--month", "7", "--part", "3/2"), "'3/2' is not a part"),
+        (("replay", "shop", "--month", "7", "--part", "3-2/4"), "'3-2/4' is not a part"),
+        (("replay", "shop", "--month", "7", "--part", "half"), "'half' is not a part"),
+        (("due", "shop", "--findings", "[1]"), "'[1]' is not an object in JSON"),
+        (("due", "shop", "--findings", "{"), "'{' is not an object in JSON"),
+        (("decide", "shop", "--trigger", "whim"), "'whim' is not one of"),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_a_wrong_call(words: tuple[str, ...], told: str) -> None:
+    done = call(*words)
+    assert done.exit_code == 2
+    assert told in done.stderr
 
 
 @pytest.mark.parametrize("error", [StepError("it rains", where="here", do="take an umbrella"), ValueError("odd")])
@@ -59,6 +76,27 @@ def test_a_failure_is_one_message_and_exit_1(step: ModuleType, error: Exception)
     assert done.stdout == ""
     assert ("here: it rains\n  → take an umbrella" in done.stderr) or ("ValueError: odd" in done.stderr)
     assert "Traceback" not in done.stderr
+
+
+def test_a_step_that_skips_prints_its_result_and_exits_99(step: ModuleType) -> None:
+    step.run = lambda *_, **__: {"skip": True, "reason": "nothing is new"}  # type: ignore[attr-defined]
+    done = call("replay", "shop", "--month", "7")
+    assert done.exit_code == 99
+    assert json.loads(done.stdout.splitlines()[-1])["reason"] == "nothing is new"
+
+
+def test_a_step_that_cannot_be_recorded_is_done_all_the_same(step: ModuleType) -> None:
+    step.run = lambda *_, **__: {"rows": 3}  # type: ignore[attr-defined]
+    done = call("replay", "shop", "--month", "7")
+    assert done.exit_code == 0
+    assert "warning: not recorded: lineage.steps: PostgreSQL 127.0.0.1:9" in done.stderr
+
+
+def test_a_result_that_is_no_json_fails_the_step(step: ModuleType) -> None:
+    step.run = lambda *_, **__: {"share": float("nan")}  # type: ignore[attr-defined]
+    done = call("replay", "shop", "--month", "7")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "not JSON compliant" in done.stderr
 
 
 def test_debug_shows_the_traceback(step: ModuleType) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.data.dataset import Snapshot, features_of, split_by_time
+from pipelines.data.dataset import Snapshot, features_of, split_by_time, validation_split
 from pipelines.data.dataset import test_start as first_of_test
-from pipelines.data.snapshot import write_parquet
+from pipelines.data.mart import columns
+from pipelines.data.snapshot import schema, write_parquet
 from pipelines.errors import StepError
-from pipelines.project import Project, Split
+from pipelines.project import Project, Split, load_project
 
 HEADER = "order_id,ordered_at,is_returned,country,price,items\n"
 LINES = [
@@ -82,7 +85,7 @@ def test_features_have_the_types_a_model_takes(rows: pd.DataFrame, project: Proj
     [
         (lambda rows: rows.head(99), "the snapshot has 99 rows, training needs 100"),
         (lambda rows: rows.assign(is_returned=1), "has only the class 1"),
-        (lambda rows: rows.assign(is_returned=rows["is_returned"] * 2), r"has the target values \[0, 2\]"),
+        (lambda rows: rows.assign(is_returned=rows["is_returned"] * 2), r"has the target values 0, 2"),
         (lambda rows: rows.assign(ordered_at=pd.Timestamp("2024-01-01")), "training window .* is empty"),
         (
             lambda rows: rows.assign(is_returned=rows["is_returned"].where(rows["ordered_at"] < "2024-01-31", 0)),
@@ -98,3 +101,48 @@ def test_what_cannot_be_learned_from_is_refused(
         split_by_time(Snapshot("s3://snapshots/shop/x.parquet", "x", change(rows)), project)
     assert refusal.value.where == "s3://snapshots/shop/x.parquet"
     assert refusal.value.do
+
+
+def test_training_reaches_as_far_back_as_declared(
+    snapshot: Snapshot, repo: Path, declare: Callable[[str, str], None]
+) -> None:
+    declare("split: {test_days: 10}", "split: {test_days: 10}\n  history: 20d")
+    project = load_project(repo, "shop")
+    train, test = split_by_time(snapshot, project)
+    assert train.start == pd.Timestamp("2024-01-11 00:00"), "20 days before 2024-01-31"
+    assert (len(train.y), len(test.y)) == (200, 100)
+    declare("history: 20d", "history: 1m")
+    with pytest.raises(StepError, match=r"training window \(before 2024-01-31\) is empty"):
+        split_by_time(snapshot, load_project(repo, "shop"))
+
+
+def test_a_search_is_judged_on_the_last_quarter_of_the_training_window(snapshot: Snapshot, project: Project) -> None:
+    train, test = split_by_time(snapshot, project)
+    inner, validation = validation_split(train, project, snapshot.uri)
+    assert inner.end < validation.start <= validation.end < test.start
+    assert len(inner.y) + len(validation.y) == len(train.y)
+    assert len(validation.y) == pytest.approx(len(train.y) / 4, abs=1)
+    times = snapshot.rows["ordered_at"]
+    returned = snapshot.rows["is_returned"].mask((times >= validation.start) & (times < test.start), 1)
+    train, _ = split_by_time(Snapshot("s3://x", "x", snapshot.rows.assign(is_returned=returned)), project)
+    with pytest.raises(StepError, match="search's validation window has only the class 1"):
+        validation_split(train, project, "s3://x")
+
+
+def test_a_regression_keeps_its_values(rows: pd.DataFrame, project: Project) -> None:
+    values = project.model_copy(update={"task": "regression"})
+    rows["is_returned"] = rows["price"] * 2
+    train, _ = split_by_time(Snapshot("s3://x", "x", rows), values)
+    assert train.y.tolist() == (train.x["price"] * 2).tolist()
+    assert str(schema(values).field("is_returned").type) == "double"
+    assert '"is_returned"::double precision' in columns(values).as_string()
+    assert '"is_returned"::integer' in columns(project).as_string()
+
+
+@pytest.mark.parametrize(("value", "told"), [(4.5, "has only the target 4.5"), (np.inf, "NaN or infinity as target")])
+def test_a_regression_without_a_usable_target_is_refused(
+    rows: pd.DataFrame, project: Project, value: float, told: str
+) -> None:
+    values = project.model_copy(update={"task": "regression"})
+    with pytest.raises(StepError, match=told):
+        split_by_time(Snapshot("s3://x", "x", rows.assign(is_returned=value)), values)

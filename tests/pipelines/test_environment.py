@@ -33,6 +33,15 @@ def test_the_actor_is_who_started_the_step(env: Environment) -> None:
     assert replace(env, declared_actor="airflow:shop__train/run1").actor == "airflow:shop__train/run1"
 
 
+def test_a_step_belongs_to_the_run_that_was_declared_or_of_airflow_or_of_its_process(env: Environment) -> None:
+    assert env.pipeline_run.startswith(f"{env.actor}/")
+    assert replace(env).pipeline_run == env.pipeline_run
+    in_airflow = replace(env, declared_actor="airflow:shop__train/run1")
+    assert (in_airflow.pipeline_run, in_airflow.trigger) == ("airflow:shop__train/run1", "airflow")
+    declared = replace(env, declared_pipeline_run="ci/77")
+    assert (declared.pipeline_run, declared.trigger) == ("ci/77", "shell")
+
+
 def test_the_commit_tells_of_changed_files(env: Environment, tmp_path: Path) -> None:
     assert env.commit == "unknown"
     git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.org"]

@@ -15,11 +15,13 @@ from contract import EXAMPLE_OUTPUT_TAG, artifact_digest
 from pipelines.data.dataset import Snapshot, split_by_time
 from pipelines.errors import StepError
 from pipelines.models import model_store
-from pipelines.models.scoring import predict
+from pipelines.models.scoring import checked, predict
 from pipelines.project import Project
 from pipelines.training import plots
 from pipelines.training.entry_point import build_model
 from pipelines.training.metrics import slices
+
+FOREST = "from sklearn.ensemble import RandomForestClassifier\n"
 
 
 def double(x: Any) -> Any:
@@ -84,28 +86,58 @@ def test_a_model_that_needs_more_than_is_declared_is_refused(fitted: Any, x: pd.
 
 
 def test_the_signature_requires_what_is_never_missing(x: pd.DataFrame) -> None:
-    columns = {spec.name: (spec.type.name, spec.required) for spec in model_store.signature(x).inputs}
+    columns = {spec.name: (spec.type.name, spec.required) for spec in model_store.signature(x, "classification").inputs}
     assert columns == {"country": ("string", False), "price": ("double", True), "items": ("long", True)}
+    kinds = [model_store.signature(x, task).outputs.input_types()[0].name for task in ("classification", "regression")]
+    assert kinds == ["long", "double"]
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "told", "line"),
     [
-        (None, "file is not there"),
-        ("import no_such_package", r"ModuleNotFoundError.*no_such_package"),
-        ("def make(): pass", "has no function build"),
-        ("def build(parameters, features, seed): return parameters['nothing']", "build failed: KeyError"),
-        ("def build(parameters, features, seed): return 3", "returned int, which is no classifier"),
+        (None, "file is not there", ""),
+        ("import no_such_package", "needs the package 'no_such_package', which is not there", ":1"),
+        ("import os\n1 / 0", "cannot be imported: ZeroDivisionError", ":2"),
+        ("def build(", "cannot be imported: SyntaxError", ""),
+        ("def make(): pass", "has no function build", ""),
+        ("def build(parameters, features, seed):\n    return parameters['x']", "build failed: KeyError", ":2"),
+        ("def build(parameters): return 3", "build failed: TypeError.*features", ""),
+        ("def build(**_): return 3", "returned int, which is no classifier", ""),
+        ("def build(**_): pass", "returned NoneType, which is no classifier", ""),
+        ("from sklearn.svm import SVR\ndef build(**_): return SVR()", "returned SVR, which is no classifier", ""),
+        (f"{FOREST}def build(**_): return RandomForestClassifier", "the class RandomForestClassifier, not an", ""),
     ],
 )
-def test_a_wrong_entry_point_is_told(project: Project, source: str | None, told: str) -> None:
+def test_a_wrong_entry_point_is_told(project: Project, source: str | None, told: str, line: str) -> None:
     file = project.directory / "train.py"
     file.unlink()
     if source is not None:
         file.write_text(source)
     with pytest.raises(StepError, match=told) as refusal:
         build_model(project)
-    assert refusal.value.where == "projects/shop/train.py"
+    assert refusal.value.where == f"projects/shop/train.py{line}"
+    assert refusal.value.do
+
+
+def test_a_regression_takes_no_classifier(project: Project) -> None:
+    values = project.model_copy(update={"task": "regression"})
+    (project.directory / "train.py").write_text(f"{FOREST}def build(**_): return RandomForestClassifier()")
+    with pytest.raises(StepError, match="returned RandomForestClassifier, which is a classifier"):
+        build_model(values)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (np.ones((4, 3)), r"float64 of shape \(4, 3\) for 4 rows"),
+        (np.ones(3), r"float64 of shape \(3,\) for 4 rows"),
+        (np.array(["a"] * 4), "<U1 of shape"),
+        (np.array([0.1, np.nan, np.inf, 0.2]), "NaN or infinity for 2 of 4 rows"),
+    ],
+)
+def test_answers_are_one_finite_number_a_row(found: Any, told: str) -> None:
+    with pytest.raises(StepError, match=told):
+        checked(found, 4, "here")
 
 
 def test_plots_are_drawn(tmp_path: Path, fitted: Any, snapshot: Snapshot, project: Project) -> None:
@@ -113,7 +145,11 @@ def test_plots_are_drawn(tmp_path: Path, fitted: Any, snapshot: Snapshot, projec
     probability = predict(fitted, test.x, "here")
     plots.roc(test.y, probability, 0.7, tmp_path / "roc.png")
     plots.calibration(test.y, probability, tmp_path / "calibration.png")
-    plots.importance(pd.DataFrame({"feature": ["a"], "importance": [0.1]}), tmp_path / "importance.png")
-    plots.slice_points(slices(test.x, test.y, probability, ["country"]), 0.7, tmp_path / "slice.png")
-    for name in ("roc", "calibration", "importance", "slice"):
+    plots.importance(pd.DataFrame({"feature": ["a"], "importance": [0.1]}), "roc_auc", tmp_path / "importance.png")
+    plots.slice_points(
+        slices("classification", test.x, test.y, probability, ["country"]), "roc_auc", 0.7, tmp_path / "slice.png"
+    )
+    plots.predicted(test.x["price"], probability, tmp_path / "predicted.png")
+    plots.residuals(test.x["price"], probability, tmp_path / "residuals.png")
+    for name in ("roc", "calibration", "importance", "slice", "predicted", "residuals"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from pipelines.errors import StepError
-from pipelines.monitoring.replay import _send
+from pipelines.monitoring.replay import _send, part_of
 
 
 def client(answer: httpx.Response | Exception, seen: list[httpx.Request]) -> httpx.Client:
@@ -47,3 +47,11 @@ def test_a_version_that_is_being_loaded_is_waited_for() -> None:
 def test_a_refusal_is_told_in_the_servers_words(answer: httpx.Response | Exception, told: str) -> None:
     with pytest.raises(StepError, match=told):
         _send(client(answer, []), "shop", [{}])
+
+
+def test_the_parts_of_a_month_are_all_of_it_in_its_order() -> None:
+    records = [{"order_id": str(number)} for number in range(23)]
+    parts = [part_of(records, (number, number, 7)) for number in range(1, 8)]
+    assert [record for part in parts for record in part] == records
+    assert {len(part) for part in parts} == {3, 4}
+    assert part_of(records, (1, 1, 7)) + part_of(records, (2, 7, 7)) == records

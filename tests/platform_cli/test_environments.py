@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from platform_cli.errors import PlatformError
-from platform_cli.local.environments import Environment, install
+from platform_cli.errors import PlatformError, UsageError
+from platform_cli.home import Home
+from platform_cli.local.environments import ON_DEMAND, Environment, chosen, environments, install
 
 
 @pytest.fixture
@@ -57,3 +58,19 @@ def test_a_failed_installation_says_why_and_is_not_whole(environment: Environmen
         install(environment, tmp_path / "log")
     assert "no such package" in caught.value.detail
     assert not environment.whole()
+
+
+def test_what_is_on_demand_is_installed_when_it_is_asked_for_and_then_kept(home: Home) -> None:
+    found = environments(home)
+    assert ON_DEMAND == {"notebooks", "spark"} <= set(found)
+    assert set(chosen(found, ())) == set(found) - ON_DEMAND
+    assert set(chosen(found, ["spark"])) == {"spark"}
+    assert set(chosen(found, list(found))) == set(found)
+    found["spark"].directory.mkdir(parents=True)
+    assert set(chosen(found, ())) == set(found) - {"notebooks"}
+
+
+def test_an_environment_that_does_not_exist_is_told(home: Home) -> None:
+    with pytest.raises(UsageError, match="no environment sparc") as told:
+        chosen(environments(home), ["spark", "sparc"])
+    assert "spark" in told.value.do

@@ -64,6 +64,20 @@ def test_any_other_service_that_cannot_be_installed_is_a_failure(home: Home, fai
         runtime(home, failing, optional=False).install(progress)
 
 
+def test_up_leaves_an_environment_alone_that_nobody_asked_for(home: Home, tmp_path: Path, failing: Path) -> None:
+    recipe = tmp_path / "works" / "install.sh"
+    recipe.parent.mkdir()
+    recipe.write_text('mkdir -p "$1/bin" && touch "$1/bin/tool"\n')
+    made = runtime(home, failing, optional=True)
+    made.environments["spark"] = Environment("spark", recipe, home.envs / "spark")
+    with Progress(Console(file=io.StringIO())) as progress:
+        made.up(progress)
+        made.down(progress)
+        assert not made.environments["spark"].whole()
+        made.install(progress, ["spark"])
+    assert made.environments["spark"].whole()
+
+
 def test_the_services_are_gone_through_until_nothing_had_to_be_done(home: Home, failing: Path) -> None:
     made = runtime(home, failing, optional=True)
     passes: list[int] = []

@@ -1,0 +1,1 @@
+"""The `train.py` that a new project begins with, one a task. They work on any features."""

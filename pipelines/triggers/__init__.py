@@ -1,0 +1,1 @@
+"""What starts a training, and what holds it back."""

@@ -1,0 +1,1 @@
+"""What `platform demo` does with the sample."""

@@ -1,0 +1,367 @@
+"""Guarded releases on a real stack: traffic through the model server, outcomes of the mart, roles of real accounts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from mlflow.entities.model_registry import ModelVersion
+from psycopg import sql
+
+from contract import ALIAS_CHAMPION, DIGEST_TAG
+from pipelines.environment import Environment
+from pipelines.errors import StepError
+from pipelines.monitoring import predictions
+from pipelines.project import Project, load_project
+from pipelines.release import person, store, watch
+from pipelines.release.answers import ANSWERS
+from pipelines.release.begin import begin
+from tests.e2e.shop import REPO, SERVED_SECONDS, Shop, open_shop
+from tools.scratch import Stack
+
+RELEASE = """\
+release:
+  strategy: canary
+  steps: [{share: 0, requests: 30}, {share: 50, requests: 40}]
+  limits: {disagreement: 0.25, performance_loss: null, latency_ratio: 50.0, output_drift: 5.0}
+  poll: 1s
+"""
+GOOD, INVERTED = 1, 2
+"""The versions that were trained; all others are copies of them."""
+
+
+class Trade:
+    """A shop with a champion, a model that says the opposite of it, and a release to be made."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        self.env = Environment.from_env(shop.variables)
+        shop.file.write_text(shop.file.read_text() + RELEASE)
+
+    @property
+    def project(self) -> Project:
+        return load_project(self.env.repo, self.shop.name)
+
+    def candidate(self, of: int, **tags: str) -> int:
+        """A new version of the same artifact as version `of`, which its gate has passed."""
+        model: ModelVersion = self.shop.mlflow.get_model_version(self.shop.name, str(of))
+        made = self.shop.mlflow.create_model_version(
+            self.shop.name,
+            source=str(model.source),
+            run_id=model.run_id,
+            model_id=self.shop.mlflow.get_run(str(model.run_id)).data.tags["platform.model_id"],
+            await_creation_for=0,
+            tags={**model.tags, "platform.gate": "passed", **tags},
+        )
+        for tag in ("platform.promoted", "platform.release", "platform.previous_champion", "platform.serving"):
+            if tag in model.tags:
+                self.shop.mlflow.delete_model_version_tag(self.shop.name, made.version, tag)
+        return int(made.version)
+
+    def begin(self, version: int) -> str | None:
+        return begin(self.env, self.project, self.shop.mlflow, version)
+
+    def poll(self) -> dict[str, Any]:
+        return watch.run(self.env, self.project, "watch")
+
+    def aliases(self) -> dict[str, int]:
+        found = self.shop.mlflow.get_registered_model(self.shop.name).aliases
+        return {alias: int(version) for alias, version in found.items()}
+
+    def tags(self, version: int) -> dict[str, str]:
+        return dict(self.shop.mlflow.get_model_version(self.shop.name, str(version)).tags)
+
+    def served(self) -> dict[str, int]:
+        """The versions that the model server has in each role."""
+        answer = self._call("GET", "/models").json()
+        for model in answer["models"]:
+            if model["name"] == self.shop.name:
+                return {entry["role"]: entry["version"] for entry in model["versions"]}
+        return {}
+
+    def ask(self, rows: int, query: str = "") -> list[str]:
+        """Send so many orders, each in a request of its own; the roles that answered."""
+        orders = self.shop.sql(
+            "SELECT order_id, country, price, items FROM {name}.orders ORDER BY order_id LIMIT %s", rows
+        )
+        roles, last = [], ""
+        for order in orders:
+            record = dict(zip(("order_id", "country", "price", "items"), order, strict=True))
+            answer = self._call("POST", f"/models/{self.shop.name}/predict{query}", json={"records": [record]}).json()
+            roles.append(answer["role"])
+            last = answer["predictions"][-1]["prediction_id"]
+        predictions.await_stored(self.env, last)
+        return roles
+
+    def audited(self) -> list[tuple[Any, ...]]:
+        return self.shop.sql(
+            "SELECT action, version, actor, details FROM audit.actions WHERE project = %s ORDER BY id", self.shop.name
+        )
+
+    def _call(self, method: str, path: str, **body: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.env.serving_api_key}"}
+        answer = httpx.request(method, f"{self.env.serving_url}{path}", headers=headers, timeout=10, **body)
+        return answer.raise_for_status()
+
+
+def awaited(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + SERVED_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture(scope="module")
+def trade(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trade]:
+    with open_shop(tmp_path_factory.mktemp("trade"), stack.env) as shop:
+        assert shop.release()["alias"] == ALIAS_CHAMPION, "the first version is always direct"
+        shop.sql("UPDATE {name}.orders SET is_returned = NOT is_returned")
+        shop.declare("max_loss: 0.01", "max_loss: 1.0")
+        shop.release()
+        shop.sql("UPDATE {name}.orders SET is_returned = NOT is_returned")
+        opened = Trade(shop)
+        person.rollback(opened.env, opened.project, "it was trained on inverted labels")
+        shop.await_served(GOOD)
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def settled(trade: Trade) -> Iterator[None]:
+    """Every test finds version 1 as champion, no release, and the declaration as it was."""
+    declared = trade.shop.file.read_text()
+    yield
+    trade.shop.file.write_text(declared)
+    with store.opened(trade.env) as held:
+        running = held.running(trade.shop.name)
+    if running is not None:
+        person.rollback(trade.env, trade.project, "the test is over")
+    if trade.shop.champion() != GOOD:
+        person.promote(trade.env, trade.project, GOOD, "the test is over")
+    awaited(lambda: trade.served() == {ALIAS_CHAMPION: GOOD}, "version 1 alone")
+
+
+def test_a_canary_goes_through_its_steps_and_becomes_champion(trade: Trade) -> None:
+    version = trade.candidate(GOOD)
+    assert trade.begin(version) == "shadow"
+    assert trade.begin(version) == "shadow", "a call that is repeated changes nothing"
+    assert trade.aliases() == {"champion": GOOD, "shadow": version}
+    told = trade.shop.call("release", "watch")
+    assert told.returncode == 99, told.stderr
+    assert "0 of 30 predictions" in told.stderr
+    awaited(lambda: trade.served().get("shadow") == version, "the shadow")
+    assert set(trade.ask(40)) == {"champion"}
+
+    def advanced() -> bool:
+        return bool(trade.poll()["step"] == 2)
+
+    awaited(advanced, "thirty predictions of the shadow")
+    assert trade.aliases() == {"champion": GOOD, "canary": version}
+    assert trade.tags(version)["platform.canary_share"] == "50"
+    awaited(lambda: trade.served().get("canary") == version, "the canary")
+    roles = trade.ask(100)
+    assert 25 <= roles.count("canary") <= 75
+    done = trade.poll() if roles.count("canary") >= 40 else None
+    if done is None:
+        trade.ask(100)
+        done = trade.poll()
+    assert (done["state"], done.get("skip")) == ("promoted", None)
+    seen = done["figures"]
+    assert seen["error_rate"]["value"] == 0
+    assert seen["error_rate"]["rows"] == seen["requests"] >= 40, "what the server counted is what it wrote down"
+    assert seen["disagreement"]["value"] == 0, "it is the same model"
+    assert trade.aliases() == {"champion": version}
+    assert "platform.canary_share" not in trade.tags(version)
+    assert trade.tags(version)["platform.previous_champion"] == str(GOOD)
+    actions = [action for action, of, _, _ in trade.audited() if of == version]
+    assert actions == ["release_begin", "release_advance", "release_promoted"]
+    assert trade.begin(version) == "champion"
+    assert trade.poll()["state"] == "promoted", "nothing is left to watch"
+
+
+@pytest.mark.parametrize("limit", ["disagreement", "performance_loss"])
+def test_a_breach_rolls_back_within_one_poll(trade: Trade, limit: str) -> None:
+    if limit == "performance_loss":
+        trade.shop.declare("disagreement: 0.25, performance_loss: null", "disagreement: null, performance_loss: 0.05")
+    trade.shop.declare("{share: 0, requests: 30}, {share: 50", "{share: 50")
+    version = trade.candidate(INVERTED)
+    assert trade.begin(version) == "canary"
+    awaited(lambda: trade.served().get("canary") == version, "the canary")
+    trade.ask(120, "?alias=canary")
+    done = trade.poll()
+    assert done["state"] == "rolled_back"
+    assert f"release.limits.{limit}: " in done["reason"]
+    assert trade.aliases() == {"champion": GOOD}
+    assert trade.tags(version)["platform.release"].startswith("rolled back: its ")
+    assert "platform.canary_share" not in trade.tags(version)
+    assert trade.begin(version) is None, "it does not come back by itself"
+    awaited(lambda: trade.served() == {"champion": GOOD}, "the canary's end")
+
+
+def test_a_shadow_is_held_against_what_was_answered(trade: Trade) -> None:
+    version = trade.candidate(INVERTED)
+    assert trade.begin(version) == "shadow"
+    awaited(lambda: trade.served().get("shadow") == version, "the shadow")
+
+    def ended() -> bool:
+        trade.ask(40)
+        return bool(trade.poll()["state"] == "rolled_back")
+
+    awaited(ended, "the end of the release")
+    with store.opened(trade.env) as held:
+        row = held.latest(trade.shop.name, version)
+    assert row is not None
+    assert "away from the champion's for the same rows" in (row.reason or "")
+
+
+def test_a_version_that_is_not_served_is_rolled_back(trade: Trade) -> None:
+    version = trade.candidate(GOOD, **{DIGEST_TAG: "0" * 64})
+    trade.begin(version)
+    awaited(lambda: "platform.serving" in trade.tags(version), "the refusal")
+    done = trade.poll()
+    assert done["state"] == "rolled_back"
+    assert "the model server does not serve it: refused as shadow" in done["reason"]
+
+
+def test_another_version_waits_while_a_release_is_running(trade: Trade) -> None:
+    first, second = trade.candidate(GOOD), trade.candidate(GOOD)
+    trade.begin(first)
+    assert trade.begin(second) is None
+    assert trade.tags(second)["platform.release"] == f"waiting: the release of version {first} is running"
+    assert trade.aliases() == {"champion": GOOD, "shadow": first}
+    done = person.promote(trade.env, trade.project, second, "the second is better")
+    assert (done["version"], done["cancelled"]) == (second, first)
+    assert trade.aliases() == {"champion": second}
+    assert trade.tags(first)["platform.release"].startswith("cancelled: ")
+    assert person.rollback(trade.env, trade.project, "it is not")["version"] == GOOD
+    assert trade.tags(second)["platform.release"] == f"rolled back to version {GOOD}: it is not"
+
+
+def test_a_registry_that_is_away_changes_nothing_and_the_next_poll_goes_on(
+    trade: Trade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = trade.candidate(GOOD)
+    trade.begin(version)
+    with monkeypatch.context() as away:
+        away.setattr("pipelines.tracking.CLIENT_SETTINGS", {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+        with pytest.raises(StepError, match=r"127\.0\.0\.1:9"):
+            watch.run(replace(trade.env, mlflow_uri="http://127.0.0.1:9"), trade.project, "watch")
+    assert trade.aliases() == {"champion": GOOD, "shadow": version}
+    assert trade.poll()["state"] == "running"
+
+
+def test_somebody_who_takes_the_alias_off_has_ended_the_release(trade: Trade) -> None:
+    version = trade.candidate(GOOD)
+    trade.begin(version)
+    trade.shop.mlflow.delete_registered_model_alias(trade.shop.name, "shadow")
+    done = trade.poll()
+    assert (done["state"], done["reason"]) == ("cancelled", "somebody else took the alias shadow off it")
+
+
+def test_only_who_may_change_the_model_may_promote(stack: Stack, trade: Trade) -> None:
+    owner = stack.credentials("mlflow")
+    reader, editor = f"reader-{uuid4().hex[:6]}", f"editor-{uuid4().hex[:6]}"
+    password = uuid4().hex
+    with httpx.Client(base_url=owner["url"], auth=(owner["username"], owner["password"]), timeout=30) as admin:
+        for name in (reader, editor):
+            body = {"username": name, "password": password}
+            admin.post("/api/2.0/mlflow/users/create", json=body).raise_for_status()
+        grant = {"username": editor, "resource_type": "registered_model", "resource_id": trade.shop.name}
+        answer = admin.post("/api/3.0/mlflow/users/permissions/grant", json={**grant, "permission": "EDIT"})
+        assert answer.is_success, answer.text
+    version = trade.candidate(GOOD)
+    accounts = {"MLFLOW_TRACKING_PASSWORD": password}
+    words = ("promote", trade.shop.name, str(version), "--reason", "it is better")
+    refused = models(trade.shop, *words, account={"MLFLOW_TRACKING_USERNAME": reader, **accounts})
+    assert refused.returncode == 1
+    assert f"the account {reader} may not change what this model serves" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert trade.aliases() == {"champion": GOOD}
+    action, of, actor, details = trade.audited()[-1]
+    assert (action, of, actor, "may not" in details["refused"]) == ("promote", version, f"{reader}@mlflow", True)
+
+    done = models(trade.shop, *words, "--json", account={"MLFLOW_TRACKING_USERNAME": editor, **accounts})
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["version"], told["previous"], told["actor"]) == (version, GOOD, f"{editor}@mlflow")
+    assert trade.aliases() == {"champion": version}
+    action, of, actor, details = trade.audited()[-1]
+    assert (action, of, actor, details["reason"]) == ("promote", version, f"{editor}@mlflow", "it is better")
+
+
+def models(shop: Shop, *words: str, account: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """`platform models …`, as its step."""
+    python = f"{shop.variables['ENVS_DIR']}/pipelines/bin/python"
+    return subprocess.run(
+        [python, "-m", "pipelines", "models", *words],
+        env=shop.variables | (account or {}),
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_refused_version_is_promoted_only_by_force(trade: Trade) -> None:
+    version = trade.candidate(GOOD)
+    trade.shop.mlflow.set_model_version_tag(trade.shop.name, str(version), "platform.gate", "refused: too slow")
+    with pytest.raises(StepError, match="refused: too slow"):
+        person.promote(trade.env, trade.project, version, "in a hurry")
+    assert person.promote(trade.env, trade.project, version, "in a hurry", force=True)["version"] == version
+    with pytest.raises(StepError, match="champion already"):
+        person.promote(trade.env, trade.project, version, "again")
+
+
+def test_versions_are_listed_shown_and_compared(trade: Trade) -> None:
+    listed = json.loads(models(trade.shop, "list", trade.shop.name, "--limit", "100", "--json").stdout)
+    by_version = {entry["version"]: entry for entry in listed}
+    assert by_version[GOOD]["aliases"] == ["champion"]
+    assert by_version[GOOD]["metric"] == "roc_auc"
+    assert "rolled back to version 1" in by_version[INVERTED]["release"]
+    shown = json.loads(models(trade.shop, "show", trade.shop.name, "--json").stdout)
+    assert (shown["version"], shown["features"]) == (GOOD, ["country", "price", "items"])
+    assert [release["state"] for release in shown["releases"]][-1] == "promoted"
+    compared = json.loads(models(trade.shop, "compare", trade.shop.name, "1", "2", "--json").stdout)
+    assert "roc_auc" in compared["differences"]
+    assert "max_iter" not in compared["differences"]
+    for words in (("list",), ("show", trade.shop.name), ("compare", trade.shop.name, "1", "2")):
+        told = models(trade.shop, *words)
+        assert (told.returncode, "roc_auc" in told.stdout) == (0, True), told.stderr
+    missing = models(trade.shop, "show", trade.shop.name, "999")
+    assert (missing.returncode, "there is no version 999" in missing.stderr) == (1, True)
+
+
+def test_a_viewer_may_not_start_a_release(stack: Stack) -> None:
+    owner = stack.credentials("airflow-api-server")
+    name, password = f"viewer-{uuid4().hex[:6]}", uuid4().hex
+    with httpx.Client(base_url=owner["url"], timeout=60) as airflow:
+        airflow.headers["Authorization"] = f"Bearer {token(airflow, owner['username'], owner['password'])}"
+        body = {"username": name, "email": f"{name}@localhost", "first_name": name, "last_name": "account"}
+        made = airflow.post("/auth/fab/v1/users", json={**body, "roles": [{"name": "Viewer"}], "password": password})
+        assert made.is_success, made.text
+        airflow.headers["Authorization"] = f"Bearer {token(airflow, name, password)}"
+        dag = "/api/v2/dags/flight_delay__release"
+        awaited(lambda: airflow.get(dag).is_success, "the viewer sees the DAG")
+        refused = airflow.post(f"{dag}/dagRuns", json={"logical_date": None, "conf": {}})
+        assert refused.status_code == 403, refused.text
+
+
+def token(airflow: httpx.Client, username: str, password: str) -> str:
+    answer = airflow.post("/auth/token", json={"username": username, "password": password})
+    return str(answer.raise_for_status().json()["access_token"])
+
+
+def test_a_value_is_read_as_the_answer_of_a_regression(trade: Trade) -> None:
+    query = sql.SQL("SELECT {answer} FROM (VALUES ('1.5'::jsonb, NULL::float8)) p(prediction, probability)")
+    with psycopg.connect(trade.env.warehouse_url) as connection:
+        assert connection.execute(query.format(answer=ANSWERS["regression"])).fetchall() == [(1.5,)]
+        assert connection.execute(query.format(answer=ANSWERS["classification"])).fetchall() == [(None,)]
