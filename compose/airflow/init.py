@@ -19,6 +19,8 @@ def main() -> None:
     """Upgrade the schema, rebuild the roles, and create or update every account."""
     db.upgradedb()
     with get_application_builder() as builder:
+        # Without the views of accounts and roles among the permissions nobody, the owner included, may make an account.
+        builder.add_permissions(update_perms=True)
         security = builder.sm
         security.sync_roles()
         for name, role in ACCOUNTS.items():

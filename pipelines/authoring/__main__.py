@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -119,6 +120,8 @@ def test_command(project: str, share: float, as_json: bool, debug: bool) -> None
     from pipelines.authoring import trial  # noqa: PLC0415
     from pipelines.environment import Environment  # noqa: PLC0415
 
+    # As after Ctrl-C, so that what was made is removed.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with _one_message(debug):
         result = trial.run(Environment.from_env(), project, share)
     if as_json:

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.authoring import features
+from pipelines.authoring import CODE, features
 from pipelines.authoring.dbt_offline import Offline, ask_dbt
 from pipelines.authoring.entry_point import entry_point_problems
 from pipelines.errors import StepError
@@ -125,12 +125,14 @@ def _check_models(scratch: Path, offline: Offline, projects: dict[str, Project],
             found[item].add("SQL", [f"data.dbt_select: {select!r} names no model of dbt_project/models"])
             continue
         wrong = [offline.errors[key] for key in models if key in offline.errors]
-        wrong += [text for key in models if (text := _syntax(manifest["nodes"][key], offline.compiled.get(key, "")))]
+        wrong += [
+            text for key in models if (text := syntax_problem(manifest["nodes"][key], offline.compiled.get(key, "")))
+        ]
         found[item].add("SQL", wrong, f"{len(models)} dbt models")
         found[item].add("features", features.problems(project, manifest, models), f"contract of {project.data.table}")
 
 
-def _syntax(node: dict[str, Any], code: str) -> str:
+def syntax_problem(node: dict[str, Any], code: str) -> str:
     """What DuckDB's parser, which reads PostgreSQL's grammar but for rare operators, says against the model's SQL."""
     if not code or node["config"].get("meta", {}).get("check_syntax") is False:
         return ""
@@ -159,7 +161,7 @@ def _check_dags(
     checkouts = {item: lone_checkout(repo, scratch / item, item) for item in ready}
     done = subprocess.run(
         [str(python), "-m", "pipelines.authoring.import_dags", *map(str, checkouts.values())],
-        env=os.environ | _airflow_variables(repo, envs, scratch),
+        env=os.environ | _airflow_variables(envs, scratch),
         capture_output=True,
         text=True,
         timeout=DAG_SECONDS,
@@ -185,9 +187,9 @@ def lone_checkout(repo: Path, directory: Path, name: str) -> Path:
     return directory
 
 
-def _airflow_variables(repo: Path, envs: Path, scratch: Path) -> dict[str, str]:
+def _airflow_variables(envs: Path, scratch: Path) -> dict[str, str]:
     return {
-        "PYTHONPATH": str(repo),
+        "PYTHONPATH": str(CODE),
         "ENVS_DIR": str(envs),
         "STEP_STATE_DIR": str(scratch / "steps"),
         "AIRFLOW_HOME": str(scratch / "airflow"),

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.authoring import CODE
 from pipelines.errors import StepError
 
 SECONDS = 120
@@ -35,9 +36,8 @@ def ask_dbt(repo: Path, target: Path, selections: list[str]) -> Offline:
     """Start the program on `repo` and read what it found; StepError if it said nothing."""
     target.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pipelines.authoring.dbt_offline", str(repo), str(target), *selections]
-    done = subprocess.run(
-        command, env=os.environ | {"PLATFORM_SCRATCH": ""}, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    variables = os.environ | {"PLATFORM_SCRATCH": "", "PYTHONPATH": str(CODE)}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=SECONDS, check=False)
     try:
         return Offline(**json.loads((target / RESULT).read_text(encoding="utf-8")))
     except OSError:
@@ -56,21 +56,22 @@ def read_project(repo: Path, target: Path, selections: list[str]) -> Offline:
     directory = str(repo / "dbt_project")
     places = ["--project-dir", directory, "--profiles-dir", directory, "--target-path", str(target)]
     common = [*_COMMON, "--log-path", str(target)]
-    parsed = dbtRunner().invoke([*common, "--warn-error", "parse", *places])
+    # Its result is of many types, one a command.
+    parsed: Any = dbtRunner().invoke([*common, "--warn-error", "parse", *places])
     if not parsed.success:
         return Offline(error=_one_line(parsed.exception))
     dbt = dbtRunner(manifest=parsed.result)
     models: dict[str, list[str]] = {}
     for selection in selections:
         what = ["--select", *selection.split(), "--resource-types", "model", "--output", "json"]
-        listed = dbt.invoke([*common, "ls", *places, *what, "--output-keys", "unique_id"])
+        listed: Any = dbt.invoke([*common, "ls", *places, *what, "--output-keys", "unique_id"])
         if not listed.success:
             return Offline(error=f"{selection}: {_one_line(listed.exception)}")
         models[selection] = [json.loads(line)["unique_id"] for line in listed.result or []]
     if not any(models.values()):
         return Offline(selections=models)
     what = ["--select", *(word for selection in selections for word in selection.split())]
-    done = dbt.invoke([*common, "compile", *places, *what, "--no-populate-cache", "--no-introspect"])
+    done: Any = dbt.invoke([*common, "compile", *places, *what, "--no-populate-cache", "--no-introspect"])
     if done.exception:
         return Offline(error=_one_line(done.exception), selections=models)
     compiled, errors = _sorted_out(done.result or [])

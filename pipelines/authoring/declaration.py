@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.authoring.check import CHECKOUT_PARTS
 from pipelines.declarations import read_yaml
 from pipelines.project import FILE_NAME, Project
 
@@ -24,7 +25,7 @@ IGNORED = ("__pycache__", ".ipynb_checkpoints", FILE_NAME)
 def write_checkout(repo: Path, project: Project, name: str, directory: Path) -> None:
     """Write into `directory` a checkout with `project` under the name `name`, its declaration made small."""
     shutil.copytree(project.directory, directory / "projects" / name, ignore=shutil.ignore_patterns(*IGNORED))
-    for part in ("dbt_project", "airbyte"):
+    for part in CHECKOUT_PARTS:
         (directory / part).symlink_to(repo / part)
     small = shrink(read_yaml(project.file), f"{name}.{project.data.table.partition('.')[2]}")
     text = yaml.safe_dump(small, sort_keys=False, allow_unicode=True)

@@ -34,7 +34,9 @@ def problems(project: Project, manifest: dict[str, Any], selected: list[str]) ->
     if not node["contract"]["enforced"]:
         return [*found, f"{node['original_file_path']}: the mart has no enforced contract (config: contract: enforced)"]
     types = {key: _plain(column["data_type"] or "") for key, column in node["columns"].items()}
-    wanted = {name: (f"data.features.{name}", ALLOWED[kind], kind) for name, kind in data.features.items()}
+    wanted: dict[str, tuple[str, set[str], str]] = {
+        name: (f"data.features.{name}", ALLOWED[kind], kind) for name, kind in data.features.items()
+    }
     wanted |= {
         data.entity_key: ("data.entity_key", _TEXTS | _INTEGERS, "key"),
         data.event_time: ("data.event_time", _TIMES, "event time"),

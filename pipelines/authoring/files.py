@@ -25,7 +25,7 @@ COMMENTS = {
 METRICS: dict[Task, dict[str, Any]] = {
     # A coin reaches .5, and so does 0 for a model that always says the mean.
     "classification": {"metric": "roc_auc", "minimum": 0.55, "max_loss": 0.01},
-    "regression": {"metric": "r2", "minimum": 0.05, "max_loss": 0.01},
+    "regression": {"metric": "r2", "minimum": 0.05, "max_loss": 0.02},
 }
 
 

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipelines.authoring.process import run_whole
 from pipelines.authoring.scratch import Scratch
 from pipelines.environment import Environment
 from pipelines.errors import StepError
@@ -38,16 +39,13 @@ def run(env: Environment, project: Project, scratch: Scratch, variables: Mapping
         copy = scratch.directory / "state" / notebook.name
         command = [str(programs / "papermill"), str(notebook), str(copy), "--parameters", "project", scratch.name]
         command += ["--kernel", "python3", "--execution-timeout", str(CELL_SECONDS), "--no-progress-bar"]
-        done = subprocess.run(
-            [*command, "--cwd", str(scratch.repo / "projects" / scratch.name / "notebooks")],
-            env={**variables, "PATH": f"{programs}:{variables.get('PATH', '')}"},
-            capture_output=True,
-            text=True,
-            check=False,
+        directory = str(scratch.repo / "projects" / scratch.name / "notebooks")
+        code, _, errors = run_whole(
+            command, {**variables, "PATH": f"{programs}:{variables.get('PATH', '')}"}, directory, CELL_SECONDS * 6
         )
-        if done.returncode:
+        if code:
             raise StepError(
-                _reason(done.stderr),
+                _reason(errors),
                 where=f"projects/{project.name}/notebooks/{notebook.name}",
                 do="run it from the top in a fresh kernel, and correct it",
             )
@@ -56,7 +54,10 @@ def run(env: Environment, project: Project, scratch: Scratch, variables: Mapping
 
 def _refuse_output(programs: Path, found: list[Path], project: Project) -> None:
     done = subprocess.run(
-        [str(programs / "nbstripout"), "--verify", "--keep-id", *map(str, found)], capture_output=True, text=True, check=False
+        [str(programs / "nbstripout"), "--verify", "--keep-id", *map(str, found)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise StepError(

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 from pipelines import objects
+from pipelines.authoring import CODE
 from pipelines.environment import Environment
 from pipelines.warehouse import open_database
 
@@ -62,7 +63,7 @@ class Scratch:
             "MLFLOW_TRACKING_PASSWORD": "",
             "PUSHGATEWAY_URL": "",
             "OPENLINEAGE_URL": "",
-            "PYTHONPATH": str(env.repo),
+            "PYTHONPATH": str(CODE),
         }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from rich.markup import escape
 
 from pipelines.authoring import check, notebooks
 from pipelines.authoring.declaration import write_checkout
+from pipelines.authoring.process import run_whole
 from pipelines.authoring.sample import sample_sources, sample_table, sources_of
 from pipelines.authoring.scratch import Scratch, open_scratch
 from pipelines.environment import Environment
@@ -36,9 +36,9 @@ def run(env: Environment, name: str, share: float) -> dict[str, Any]:
     `parts` (each with `part`, `seconds`, `said`).
     """
     project = load_project(env.repo, name)
-    trial = _Trial(env, project, share)
+    began = time.perf_counter()
     with open_scratch(env) as scratch:
-        trial.open(scratch)
+        trial = _Trial(env, project, share, scratch)
         trial.part("check", trial.check)
         trial.part("files", trial.inspect)
         trial.part("sample", trial.sample)
@@ -48,32 +48,23 @@ def run(env: Environment, name: str, share: float) -> dict[str, Any]:
             trial.part(part.__name__, part)
         if notebooks.of(project):
             trial.part("notebooks", trial.run_notebooks)
-    trial.say(f"[bold green]passed[/]: nothing was registered, nothing is left ({trial.total:.0f} s)")
+    trial.say(f"[bold green]passed[/]: nothing was registered, nothing is left ({time.perf_counter() - began:.0f} s)")
     return {"project": name, "passed": True, "parts": trial.parts}
 
 
 class _Trial:
     """The parts of one trial, in their order; each returns what it says to a person."""
 
-    def __init__(self, env: Environment, project: Project, share: float) -> None:
+    def __init__(self, env: Environment, project: Project, share: float, scratch: Scratch) -> None:
         self.env = env
         self.project = project
         self.share = share
-        self.parts: list[dict[str, Any]] = []
-        self.began = time.perf_counter()
-        self.console = Console(stderr=True, soft_wrap=True, highlight=False)
-
-    @property
-    def total(self) -> float:
-        """Seconds since the beginning."""
-        return time.perf_counter() - self.began
-
-    def open(self, scratch: Scratch) -> None:
-        """Prepare the scratch's checkout."""
         self.scratch = scratch
-        write_checkout(self.env.repo, self.project, scratch.name, scratch.repo)
-        self.variables = os.environ | scratch.variables(self.env)
-        self.mart = (scratch.name, self.project.data.table.partition(".")[2])
+        self.variables = os.environ | scratch.variables(env)
+        self.mart = (scratch.name, project.data.table.partition(".")[2])
+        self.parts: list[dict[str, Any]] = []
+        self.console = Console(stderr=True, soft_wrap=True, highlight=False)
+        write_checkout(env.repo, project, scratch.name, scratch.repo)
 
     def say(self, text: str) -> None:
         """Print one line of progress."""
@@ -93,10 +84,8 @@ class _Trial:
 
     def _own_words(self, name: str, error: StepError) -> StepError:
         """`error` with the project's name in place of the scratch's."""
-        scratch = getattr(self, "scratch", None)
         what, where, do = (
-            text.replace(scratch.name, self.project.name) if scratch else text
-            for text in (error.what, error.where, error.do)
+            text.replace(self.scratch.name, self.project.name) for text in (error.what, error.where, error.do)
         )
         return StepError(f"{name}: {what}", where=where or f"projects/{self.project.name}", do=do)
 
@@ -195,18 +184,10 @@ class _Trial:
     def _step(self, step: str, *options: str) -> dict[str, Any]:
         """The result of the step, as its command prints it."""
         command = [sys.executable, "-m", "pipelines", step, self.scratch.name, *options]
-        done = subprocess.run(
-            command,
-            env=self.variables,
-            cwd=self.env.repo,
-            capture_output=True,
-            text=True,
-            timeout=STEP_SECONDS,
-            check=False,
-        )
-        if done.returncode:
-            raise _failure(done.stderr)
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+        code, output, errors = run_whole(command, self.variables, str(self.env.repo), STEP_SECONDS)
+        if code:
+            raise _failure(errors)
+        return dict(json.loads(output.splitlines()[-1]))
 
 
 PREDICTIONS = """

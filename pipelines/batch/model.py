@@ -81,17 +81,22 @@ def find(client: MlflowClient, project: Project, version: int | None, alias: str
 
 
 def fetch(version: ModelVersion, project: Project, scratch: Path) -> Scorer:
-    """Download `version` to `scratch`/model and read its signature. Nothing of it is deserialised here."""
+    """Download `version` to `scratch`/model, refuse it if it is not what was registered, and read its signature.
+
+    Nothing of it is deserialised here; what does that verifies it once more.
+    """
+    title, digest = f"{project.name} version {version.version}", version.tags.get(DIGEST_TAG, "")
     gate = version.tags.get(GATE_TAG, "")
     if gate.startswith("refused"):
-        say(f"  {project.name} version {version.version} did not pass its gate: {gate}")
+        say(f"  {title} did not pass its gate: {gate}")
     directory = model_store.download(f"models:/{project.name}/{version.version}", scratch / "download")
     directory.rename(scratch / "model")
-    features, required = _columns(scratch / "model", f"{project.name} version {version.version}")
+    model_store.verify(scratch / "model", digest, title)
+    features, required = _columns(scratch / "model", title)
     return Scorer(
         name=project.name,
         version=int(version.version),
-        digest=version.tags.get(DIGEST_TAG, ""),
+        digest=digest,
         task=project.task,
         entity_key=project.data.entity_key,
         features=features,

@@ -134,6 +134,8 @@ def _job(work: Path, job_id: str, scorer: Scorer, rows: sources.Input, part_rows
         return known
     with stage("prepare the parts"):
         parts.make_job(incoming, scorer, sources.batches(rows, scorer), part_rows, rows.name)
+    if rows.file.parent == incoming:
+        rows.file.unlink()
     incoming.rename(directory)
     made = parts.open_job(directory)
     if made is None:
@@ -145,7 +147,7 @@ def _compute(env: Environment, job: Job, engine: str) -> int:
     """Score the undone parts; how many rows that were."""
     undone = job.undone
     rows = sum(map(job.rows_of, undone))
-    with progress_bar(f"score with {job.scorer.title}", job.rows, job.rows - rows) as advance:
+    with progress_bar("score", job.rows, job.rows - rows) as advance:
         if engine == "spark":
             spark.score(env, job, advance)
         else:

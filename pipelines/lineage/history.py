@@ -59,39 +59,39 @@ class History:
             )
         )
 
-    def syncs_of(self, project: str, connections: list[str] | None, before: datetime) -> list[Row]:
-        """The syncs that had ended before a moment, the newest first: of `connections`, or of the project where those
-        are not known."""
+    def sources_of(self, table: str, project: str, before: datetime) -> set[str]:
+        """The tables that no dbt model of the project builds and `table` was made from, as of a moment."""
+        built = {row["table"]: row["inputs"] for row in self.rows(_GRAPH, project, before)}
+        return sources(table, built)
+
+    def syncs_of(self, project: str, tables: set[str] | None, before: datetime) -> list[Row]:
+        """The syncs that had ended before a moment, the newest first: those that filled one of `tables`, or those of
+        the project where the tables are not known."""
+        names = None if tables is None else sorted(tables)
         return self.rows(
             "SELECT * FROM lineage.syncs WHERE ended_at <= %s AND"
-            " CASE WHEN %s::text[] IS NULL THEN project = %s ELSE connection = ANY(%s) END ORDER BY ended_at DESC",
+            " CASE WHEN %s::text[] IS NULL THEN project = %s ELSE streams ?| %s::text[] END ORDER BY ended_at DESC",
             before,
-            connections,
+            names,
             project,
-            connections,
+            names,
         )
 
     def pipeline_runs(self, project: str | None, limit: int) -> list[Row]:
         """The newest pipeline runs with their steps' names and states in order."""
-        return self.rows(
-            f"{_WITH_STEPS} WHERE %s::text IS NULL OR r.project = %s ORDER BY r.started_at DESC LIMIT %s",
-            project,
-            project,
-            limit,
-        )
+        where = "WHERE %s::text IS NULL OR r.project = %s ORDER BY r.started_at DESC LIMIT %s"
+        return self._pipeline_runs(where, project, project, limit)
 
     def find_pipeline_runs(self, name: str) -> list[Row]:
-        """The pipeline runs that `name` may mean: its id, or an MLflow run of it or of its steps; else the newest few
-        that have it in their id."""
-        exact = self.rows(
-            f"{_WITH_STEPS} WHERE r.id = %s OR r.mlflow_run_id = %s OR EXISTS (SELECT FROM lineage.steps o"
-            " WHERE o.pipeline_run = r.id AND o.project = r.project AND o.step = 'train'"
-            " AND o.result->>'run_id' = %s AND NOT coalesce((o.result->>'reused')::boolean, false))",
-            name,
-            name,
-            name,
-        )
-        return exact or self.rows(f"{_WITH_STEPS} WHERE strpos(r.id, %s) > 0 ORDER BY r.started_at DESC LIMIT 5", name)
+        """The pipeline runs that `name` may mean: its id, or an MLflow run of it or of its training; else the newest
+        few that have it in their id."""
+        exact = self._pipeline_runs(_OF_NAME, name, name, name)
+        return exact or self._pipeline_runs(_LIKE_NAME, name, name)
+
+    def _pipeline_runs(self, where: str, *values: Any) -> list[Row]:
+        rows = self.rows(_WITH_STEPS + where, *values)
+        failed = {(row["pipeline_run"], row["project"]) for row in self.rows(_DBT_FAILED, [row["id"] for row in rows])}
+        return [row | {"state": "failed"} if (row["id"], row["project"]) in failed else row for row in rows]
 
     def steps(self, pipeline_run: str, project: str) -> list[Row]:
         """The steps of a pipeline run, in the order in which they began."""
@@ -121,6 +121,47 @@ FROM lineage.pipeline_runs r, LATERAL (
         coalesce(bool_or({_STATE} = 'running'), false) AS running
     FROM lineage.steps WHERE pipeline_run = r.id AND project = r.project) s
 """  # noqa: S608 (constants)
+
+
+# In Airflow dbt is no step, but one that failed has failed its pipeline run, unless it was tried again.
+_DBT_FAILED = """
+SELECT pipeline_run, project FROM (
+    SELECT DISTINCT ON (pipeline_run, project) * FROM lineage.dbt_runs WHERE pipeline_run = ANY(%s)
+    ORDER BY pipeline_run, project, ended_at DESC) last
+WHERE state = 'failed'
+"""
+_OF_NAME = """
+WHERE r.id = %s OR r.mlflow_run_id = %s OR EXISTS (
+    SELECT FROM lineage.steps o WHERE o.pipeline_run = r.id AND o.project = r.project AND o.step = 'train'
+    AND o.result->>'run_id' = %s AND NOT coalesce((o.result->>'reused')::boolean, false))
+"""
+_LIKE_NAME = """
+WHERE strpos(r.id, %s) > 0 ORDER BY starts_with(reverse(r.id), reverse(%s)) DESC, r.started_at DESC LIMIT 5
+"""
+
+
+_GRAPH = """
+SELECT DISTINCT ON (m->>'table') m->>'table' AS table, m->'inputs' AS inputs
+FROM lineage.dbt_runs, jsonb_array_elements(models) m WHERE project = %s AND ended_at <= %s
+ORDER BY m->>'table', ended_at DESC
+"""
+
+
+def sources(table: str, built: dict[str, list[str]]) -> set[str]:
+    """The tables that `table` goes back to and that are not among the `built` ones, which name what they read."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [table]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in built:
+            waiting += built[name]
+        else:
+            found.add(name)
+    return found
 
 
 def _first(rows: list[Row]) -> Row | None:

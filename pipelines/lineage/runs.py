@@ -21,6 +21,7 @@ _STEP_FACTS = (
     "result",
     "error",
 )
+_ALWAYS_DIFFER = ("run_id", "seconds", "card")
 
 
 def listed(env: Environment, project: str | None, limit: int) -> list[Row]:
@@ -59,13 +60,14 @@ def compared(env: Environment, first: str, second: str) -> dict[str, Any]:
 def facts_of(run: Row) -> dict[str, Any]:
     """What decides or shows how a run went, flat: ``step.parameters.x``, ``step.result.metrics.y``, ``versions.z``.
 
-    When it ran, its names and addresses are not among them: they always differ.
+    When it ran and what its own results are called is not among them: that always differs.
     """
     facts: dict[str, Any] = {name: run[name] for name in ("state", "trigger", "actor", "commit", "started_from")}
     facts |= {f"versions.{name}": value for name, value in run["versions"].items()}
     for step in run["steps"]:
-        of_step = {key: step[key] for key in ("state", "attempts", "seconds", "parameters", "error")}
-        of_step["result"] = {key: value for key, value in (step["result"] or {}).items() if key != "seconds"}
+        of_step = {key: step[key] for key in ("state", "attempts", "seconds", "error")}
+        for part in ("parameters", "result"):
+            of_step[part] = {key: value for key, value in (step[part] or {}).items() if key not in _ALWAYS_DIFFER}
         facts |= _flat(step["step"], of_step)
     return facts
 
@@ -89,8 +91,9 @@ def artifacts(env: Environment, parameters: dict[str, Any], result: dict[str, An
 
 def _found(history: History, name: str) -> Row:
     rows = history.find_pipeline_runs(name)
-    if len(rows) == 1:
-        return rows[0]
+    ending = [row for row in rows if row["id"].endswith(name)]
+    if len(rows) == 1 or len(ending) == 1:
+        return (ending or rows)[0]
     if not rows:
         raise StepError(f"no pipeline run is called {name!r}", where="lineage", do="see `platform runs list`")
     meant = "\n".join(f"  {row['id']} ({row['project']})" for row in rows)

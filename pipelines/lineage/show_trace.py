@@ -100,7 +100,7 @@ def _of_files(it: list[Facts]) -> list[str]:
     newest = sorted(it, key=lambda file: file["synced_at"], reverse=True)[:SHOWN_FILES]
     lines = [f"{escape(file['uri'])} ({file['rows']} rows)" for file in newest]
     if more := len(it) - len(lines):
-        lines.append(f"… and {more} more, loaded before ({sum(file['rows'] for file in it)} rows in all)")
+        lines.append(f"… and {more} more ({sum(file['rows'] for file in it)} rows in all)")
     return lines
 
 

@@ -57,7 +57,10 @@ class Trace:
         run_id = version["run_id"] if version else self._registered_run(name, number)
         run = self._look("run", lambda: _run(self.client, run_id))
         project = self._project(name)
-        self.links["run"] = _run_facts(self.env, run, project) if run else None
+        if run:
+            step = self.history.step_with(name, "train", {"run_id": run.info.run_id, "reused": False})
+            pipeline_run = step["pipeline_run"] if step else None
+            self.links["run"] = {**_run_facts(self.env, run, project), "pipeline_run": pipeline_run}
         if run is None:
             for link in LINKS[3:]:
                 self._miss(link, "it is known by the training run alone")
@@ -67,8 +70,9 @@ class Trace:
         if not uri:
             self._miss("snapshot", "the run names none")
         taken_at, self.links["snapshot"] = self._snapshot(name, run, uri or "")
-        built_at = self._dbt_run(project, run, taken_at)
-        self._syncs(name, project, built_at)
+        table = _table(run, project)
+        built_at = self._dbt_run(project, table, taken_at)
+        self._syncs(name, project, table, built_at)
 
     def _look(self, link: str, find: Callable[[], Found]) -> Found | None:
         try:
@@ -112,10 +116,8 @@ class Trace:
         taken_at = row["started_at"] if row else began
         return taken_at, facts if uri else None
 
-    def _dbt_run(self, project: Project | None, run: Run, before: datetime) -> datetime:
+    def _dbt_run(self, project: Project | None, table: str | None, before: datetime) -> datetime:
         """The dbt run that built the mart as it was read; returns when it began, or `before` without one."""
-        inputs = run.inputs.dataset_inputs if run.inputs else []
-        table = inputs[0].dataset.name if inputs else project.data.table if project else None
         row = self.history.dbt_run_of(table, before) if table else None
         if row:
             built = next(model for model in row["models"] if model["table"] == table)
@@ -137,13 +139,17 @@ class Trace:
             self._miss("dbt_run", f"no recorded run had built {table or 'the table'} by {before:%Y-%m-%d %H:%M:%S} UTC")
         return before
 
-    def _syncs(self, name: str, project: Project | None, before: datetime) -> None:
+    def _syncs(self, name: str, project: Project | None, table: str | None, before: datetime) -> None:
         """The newest sync of each connection before the mart was built, and all files that had been loaded by then."""
-        connections = project.data.connections if project else None
-        if connections == []:
+        if project and not project.data.connections:
             self.notes["sync"] = self.notes["files"] = "the project loads nothing: it declares no connection"
             return
-        rows = self.history.syncs_of(name, connections, before)
+        # Without its dbt run nobody knows which tables the mart was made from; without dbt it is filled itself.
+        tables = None
+        if table and "dbt_run" not in self.missing:
+            built = self.links["dbt_run"]
+            tables = self.history.sources_of(table, name, built["ended_at"] if built else before)
+        rows = self.history.syncs_of(name, tables, before)
         if not rows:
             self._miss("sync", f"no sync is recorded before {before:%Y-%m-%d %H:%M:%S} UTC")
             self._miss("files", "they are known by the syncs alone")
@@ -151,8 +157,19 @@ class Trace:
         newest = {row["connection"]: row for row in reversed(rows)}
         fields = ("connection", "connector", "pipeline_run", "started_at", "ended_at", "streams")
         self.links["sync"] = [{field: row[field] for field in fields} for row in newest.values()]
-        files = {file["uri"]: {**file, "synced_at": row["ended_at"]} for row in reversed(rows) for file in row["files"]}
+        files = {
+            file["uri"]: {**file, "synced_at": row["ended_at"]}
+            for row in reversed(rows)
+            for file in row["files"]
+            if tables is None or file["stream"] in tables
+        }
         self.links["files"] = [files[uri] for uri in sorted(files)]
+
+
+def _table(run: Run, project: Project | None) -> str | None:
+    """The mart that the run's snapshot was taken of."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return str(inputs[0].dataset.name) if inputs else project.data.table if project else None
 
 
 def _prediction(env: Environment, prediction_id: str) -> Row:
@@ -217,7 +234,6 @@ def _run_facts(env: Environment, run: Run, project: Project | None) -> Row:
     return {
         "run_id": run.info.run_id,
         "url": f"{env.mlflow_uri}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
-        "pipeline_run": tags.get(tracking.PIPELINE_RUN_TAG),
         "started_at": _moment(run.info.start_time),
         "started_by": tags.get(tracking.ACTOR_TAG),
         "train_from": parameters.get("train_from"),

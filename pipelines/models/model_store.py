@@ -99,8 +99,8 @@ def download(uri: str, target: Path) -> Path:
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target)))
 
 
-def load(directory: Path, expected_digest: str, where: str) -> Any:
-    """The model in `directory`, deserialised only if its digest is `expected_digest` and all its types are trusted."""
+def verify(directory: Path, expected_digest: str, where: str) -> None:
+    """StepError about `where` if the digest of the model in `directory` is not `expected_digest`."""
     digest = artifact_digest(directory)
     if digest != expected_digest:
         expected = expected_digest or "one, but none was recorded"
@@ -109,5 +109,10 @@ def load(directory: Path, expected_digest: str, where: str) -> Any:
             where=where,
             do="do not use this model; train and register again",
         )
+
+
+def load(directory: Path, expected_digest: str, where: str) -> Any:
+    """The model in `directory`, deserialised only if its digest is `expected_digest` and all its types are trusted."""
+    verify(directory, expected_digest, where)
     file = directory / MODEL_FILE
     return skops.io.load(file, trusted=trusted_types(file))

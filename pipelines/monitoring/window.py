@@ -132,7 +132,8 @@ def _store(connection: Connection, project: Project, version: int, part: Window)
 
 def _newest(connection: Connection, project: Project, version: int, rows: int) -> Window | None:
     """The newest sketches that have `rows` rows together; older ones are dropped, but for some windows' worth."""
-    key = {"project": project.name, "version": version, "rows": rows, "kept": rows * WINDOWS_KEPT}
+    kept = max(rows, project.monitoring.window_rows) * WINDOWS_KEPT
+    key = {"project": project.name, "version": version, "rows": rows, "kept": kept}
     found = connection.execute(
         """
         SELECT starts_at, ends_at, rows, columns FROM (

@@ -34,12 +34,12 @@ def promote(env: Environment, project: Project, version: int, reason: str, *, fo
         StepError: the account may not, there is no such version, it is champion already, or the gate has refused it.
     """
     with _call(env, project, "promote", version, reason) as call:
-        call.check(version, force=force)
         resumed, champion = call.resume()
         if resumed is not None and resumed.state == "promoted" and resumed.version == version:
             return call.done(version, resumed.champion)
         if champion == version:
             raise StepError(f"version {version} is champion already", where=project.name, do="nothing is to be done")
+        call.check(version, force=force)
         if resumed is not None and resumed.state == "running":
             if resumed.version == version:
                 call.rollout.finish(resumed, "promoted", reason)

@@ -104,10 +104,6 @@ class Airflow:
         """The present state of a run."""
         return _run(self._send("GET", _path(run)))
 
-    def run_of(self, dag_id: str, run_id: str) -> DagRun:
-        """The run of a DAG with an id."""
-        return _run(self._send("GET", f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"))
-
     def latest_run(self, dag_id: str, *, since: datetime) -> DagRun | None:
         """The newest run that became due at or after `since`."""
         path = f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns"

@@ -18,8 +18,6 @@ from platform_cli.loop import follow, follow_next, open_airflow, start
 
 STEPS_SERVICE = "pipelines"
 LOOP = "loop"
-FROM_THE_CALLER = ("JAVA_HOME",)
-"""What a step in the foreground takes from the shell besides the stack's own variables."""
 
 
 def run(
@@ -68,6 +66,6 @@ def exec_step(runtime: LocalRuntime, arguments: list[str], keep: Iterable[str] =
     The variables `keep` are the step's as the caller has set them.
     """
     command, environment = step_environment(runtime)
-    environment |= {name: os.environ[name] for name in (*FROM_THE_CALLER, *keep) if name in os.environ}
+    environment |= {name: os.environ[name] for name in keep if name in os.environ}
     sys.stdout.flush()
     os.execvpe(command[0], [*command, *arguments], environment)  # noqa: S606

@@ -23,4 +23,5 @@ def score(
     where it stopped."""
     options = {"--version": version, "--alias": alias, "--engine": engine}
     given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
-    exec_step(open_running(), ["score", project, "--from", source, "--to", target, *given])
+    # Spark starts the Java that this names
+    exec_step(open_running(), ["score", project, "--from", source, "--to", target, *given], keep=["JAVA_HOME"])

@@ -50,8 +50,6 @@ class Book:
     """The version that is kept frozen for comparison."""
     start: str = ""
     """The months that the first model was trained on."""
-    watched: str | None = None
-    """The run of the release DAG that the next month's requests decide, if one is waiting for them."""
     rows: list[Row] = field(default_factory=list)
 
     @classmethod
@@ -66,7 +64,7 @@ class Book:
 
     def save(self) -> None:
         """Write it, whole or not at all."""
-        content = {name: getattr(self, name) for name in ("metric", "first", "start", "watched")}
+        content = {name: getattr(self, name) for name in ("metric", "first", "start")}
         content |= {"summary": self.summary(), "rows": [asdict(row) for row in self.rows]}
         new = self.file.with_suffix(".new")
         new.write_text(json.dumps(content, indent=1))

@@ -109,9 +109,10 @@ class Sample:
             self.step("replay", *words, told=False)
             part += 1
 
-    def release_run(self, run_id: str) -> DagRun:
-        """The run that watches a release, by its id."""
-        return self.airflow.run_of(f"{PROJECT}__release", run_id)
+    def watched_release(self) -> DagRun | None:
+        """The run that watches a release now, if there is one."""
+        run = self.airflow.latest_run(f"{PROJECT}__release", since=datetime.min.replace(tzinfo=UTC))
+        return None if run is None or run.state in FINAL else run
 
     def ended(self, watch: DagRun) -> bool:
         """Whether a release is over."""

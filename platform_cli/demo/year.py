@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platform_cli.clients.airflow import DagRun
 from platform_cli.demo.book import MONTHS, Book, Row
-from platform_cli.demo.sample import PROJECT, Sample, Training, chapter, say
+from platform_cli.demo.sample import PROJECT, Sample, chapter, say
 from platform_cli.errors import PlatformError, UsageError
 from platform_cli.output import out
 
@@ -70,7 +70,7 @@ def _month(sample: Sample, book: Book, month: int) -> None:
     """A month arrives: it is answered by what serves, then its outcomes are known, and the monitor decides whether a
     training is due, whose candidate the next month's first requests try out."""
     chapter(f"{MONTHS[month - 1]} arrives")
-    watch = sample.release_run(book.watched) if book.watched else None
+    watch = sample.watched_release()
     sample.new_data(str(month))
     sample.send(month, ALL_ROWS, watch)
     released = _outcome(sample, watch)
@@ -93,7 +93,6 @@ def _month(sample: Sample, book: Book, month: int) -> None:
         released=released,
     )
     book.rows.append(row)
-    _keep_waiting(book, watch, released, training)
     book.save()
     say(f"  {book.metric}: the first model {row.frozen:.4f}, the platform {row.platform:.4f} ({row.gain:+.4f})")
 
@@ -107,14 +106,6 @@ def _outcome(sample: Sample, watch: DagRun | None) -> str | None:
     say(f"  {outcome}: {release['reason']}")
     sample.await_served()
     return outcome
-
-
-def _keep_waiting(book: Book, watch: DagRun | None, released: str | None, training: Training | None) -> None:
-    """Write down which release the next month's requests decide: the new one, or one that has not ended."""
-    if training is not None and training.watch is not None:
-        book.watched = training.watch.run_id
-    elif watch is None or released is not None:
-        book.watched = None
 
 
 def _conclude(sample: Sample, book: Book, seconds: float) -> None:

@@ -18,6 +18,11 @@ import psycopg
 
 REPO = Path(__file__).resolve().parents[2]
 COPIED = ("airbyte", "dbt_project", "projects/flight_delay")
+LAYERS = """\
+    +materialized: table
+    {name}:
+      staging: {{+schema: {name}_staging}}
+      marts: {{+schema: {name}_marts}}"""
 
 
 class Airline:
@@ -53,9 +58,7 @@ class Airline:
             "dbt_project/dbt_project.yml": {
                 "name: platform": f"name: {self.name}",
                 "  platform:": f"  {self.name}:",
-                "    flight_delay:": f"    {self.name}:",
-                "+schema: staging": f"+schema: {self.name}_staging",
-                "+schema: marts": f"+schema: {self.name}_marts",
+                "    +materialized: table": LAYERS.format(name=self.name),
                 "+schema: dbt_failures": f"+schema: {self.name}_failures",
             },
         }

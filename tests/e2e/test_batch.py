@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -78,9 +79,8 @@ def test_a_killed_scoring_goes_on_where_it_stopped(shop: Shop, first: dict[str, 
     python = f"{shop.variables['ENVS_DIR']}/pipelines/bin/python"
     words = ["score", shop.name, "--from", f"{shop.name}.orders", "--to", target]
     process = subprocess.Popen([python, "-m", "pipelines", *words], env=shop.variables, cwd=REPO)
-    directory = Path(shop.variables["STEP_STATE_DIR"], "batch")
     deadline = time.monotonic() + STARTED_SECONDS
-    while len(list(directory.glob("*/*/output/*.parquet"))) < 3:
+    while len([part for job in _unfinished(shop) for part in (job / "output").glob("*.parquet")]) < 3:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -92,7 +92,14 @@ def test_a_killed_scoring_goes_on_where_it_stopped(shop: Shop, first: dict[str, 
     assert resumed["rows"] == ROWS
     assert 60 <= resumed["kept"] < ROWS
     assert scores(shop, "resumed") == scores(shop, "answers")
-    assert list(directory.glob("*/*/output")) == []
+    assert _unfinished(shop) == set()
+
+
+def _unfinished(shop: Shop) -> set[Path]:
+    """The directories of the shop's jobs that are not finished."""
+    found = Path(shop.variables["STEP_STATE_DIR"], "batch").glob("*/*/job.json")
+    files = [file for file in found if file.parent.name != "incoming"]  # not whole yet
+    return {file.parent for file in files if json.loads(file.read_text())["scorer"]["name"] == shop.name}
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java (tools/java.sh installs it)")
@@ -128,6 +135,7 @@ def test_a_changed_artifact_is_not_loaded(shop: Shop) -> None:
     finally:
         shop.mlflow.set_model_version_tag(shop.name, "1", "platform.artifact_digest", digest)
     assert "not what was logged" in told
+    assert _unfinished(shop) == set()
 
 
 def test_the_command_is_the_step(stack: Stack) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from batch_cases import orders
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
+from contract import DIGEST_TAG, artifact_digest
 from pipelines.batch import model
 from pipelines.batch.model import Scorer, fetch, find
 from pipelines.errors import StepError
@@ -46,25 +48,31 @@ def test_a_wrong_choice_is_told(project: Project) -> None:
         find(Registry(), project, 2, "champion")
 
 
-def logged(monkeypatch: pytest.MonkeyPatch, signature: ModelSignature | None) -> None:
-    """Let a download give a model with this signature."""
+def logged(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, signature: ModelSignature | None, digest: str | None = None
+) -> ModelVersion:
+    """A version whose download gives a model with this signature, registered with its digest or with `digest`."""
+    model_directory = directory / "logged"
+    model_directory.mkdir()
+    Model(signature=signature).save(model_directory / "MLmodel")
 
     def download(uri: str, target: Path) -> Path:
         assert uri == "models:/shop/2"
-        (target / "m").mkdir(parents=True)
-        Model(signature=signature).save(target / "m" / "MLmodel")
-        return target / "m"
+        return Path(shutil.copytree(model_directory, target / "m"))
 
     monkeypatch.setattr(model.model_store, "download", download)
+    tag = ModelVersionTag(DIGEST_TAG, digest or artifact_digest(model_directory))
+    return ModelVersion("shop", "2", 0, tags=[tag])
 
 
 def test_what_a_version_takes_is_what_its_signature_says(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logged(monkeypatch, model_store.signature(orders(50)[FEATURES], "classification"))
-    found = fetch(ModelVersion("shop", "2", 0, tags=[]), project, tmp_path)
+    version = logged(tmp_path, monkeypatch, model_store.signature(orders(50)[FEATURES], "classification"))
+    found = fetch(version, project, tmp_path)
     assert found.features == {"country": "category", "price": "number", "items": "integer"}
-    assert (found.required, found.entity_key, found.digest) == (("price", "items"), "order_id", "")
+    assert (found.required, found.entity_key) == (("price", "items"), "order_id")
+    assert found.digest == artifact_digest(tmp_path / "logged")
     assert Scorer.from_dict(found.to_dict()) == found
     assert (tmp_path / "model" / "MLmodel").is_file()
 
@@ -76,6 +84,15 @@ def test_what_a_version_takes_is_what_its_signature_says(
 def test_a_version_whose_columns_are_not_known_is_told(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signature: ModelSignature | None, told: str
 ) -> None:
-    logged(monkeypatch, signature)
+    version = logged(tmp_path, monkeypatch, signature)
     with pytest.raises(StepError, match=told):
-        fetch(ModelVersion("shop", "2", 0, tags=[]), project, tmp_path)
+        fetch(version, project, tmp_path)
+
+
+def test_a_version_that_is_not_what_was_registered_is_refused(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = logged(tmp_path, monkeypatch, None, digest="0" * 64)
+    with pytest.raises(StepError, match="not what was logged") as refusal:
+        fetch(version, project, tmp_path)
+    assert refusal.value.where == "shop version 2"

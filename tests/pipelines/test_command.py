@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,7 @@ from click.testing import CliRunner, Result
 from pipelines import __main__ as command
 from pipelines.environment import Environment
 from pipelines.errors import StepError
+from pipelines.lineage.record import Outcome
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -92,10 +95,23 @@ def test_a_step_that_cannot_be_recorded_is_done_all_the_same(step: ModuleType) -
     assert "warning: not recorded: lineage.steps: PostgreSQL 127.0.0.1:9" in done.stderr
 
 
-def test_a_result_that_is_no_json_fails_the_step(step: ModuleType) -> None:
+def test_a_result_that_is_no_json_fails_the_step_and_is_recorded_so(
+    step: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded: list[str] = []
+
+    @contextmanager
+    def record(*_: Any) -> Iterator[Outcome]:
+        try:
+            yield Outcome()
+        except ValueError:
+            recorded.append("failed")
+            raise
+
+    monkeypatch.setattr(command, "recorded", record)
     step.run = lambda *_, **__: {"share": float("nan")}  # type: ignore[attr-defined]
     done = call("replay", "shop", "--month", "7")
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout, recorded) == (1, "", ["failed"])
     assert "not JSON compliant" in done.stderr
 
 

@@ -80,6 +80,18 @@ def test_performance_is_lost_only_beyond_doubt(project: Project) -> None:
     assert judged(project, 6000, None).lost is False
 
 
+def test_a_metric_of_which_less_is_better_is_lost_from_the_other_side(project: Project) -> None:
+    """A log loss of .52 (.47 to .58) on 600 rows, .64 (.61 to .66) on 6000; .40 at training, and .03 is allowed."""
+    evaluation = project.evaluation.model_copy(update={"metric": "log_loss"})
+    less = project.model_copy(update={"evaluation": evaluation})
+    assert judged(less, 6000, 0.40).lost is True
+    assert judged(less, 6000, 0.70).lost is False
+    few = judged(less, 600, 0.47)
+    assert few.metrics is not None
+    assert few.metrics["log_loss"] > 0.47 + project.monitoring.performance_loss
+    assert few.lost is False
+
+
 def test_too_few_outcomes_say_nothing(project: Project) -> None:
     found = judged(project, 400, 0.8)
     assert (found.labelled, found.metrics, found.interval, found.estimated, found.lost) == (

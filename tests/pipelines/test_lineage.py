@@ -12,7 +12,7 @@ from rich.console import Console
 from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.lineage import runs, show_runs
-from pipelines.lineage.history import LINKS
+from pipelines.lineage.history import LINKS, sources
 from pipelines.lineage.show_trace import screen
 from pipelines.lineage.trace import Trace
 
@@ -108,7 +108,7 @@ def test_a_trace_fills_one_screen_from_the_prediction_to_the_files() -> None:
     for word in ("3600 rows", "marts.orders from staging.stg_orders", "9 pass", "1200 rows into raw.orders"):
         assert word in text, word
     assert "s3://landing/shop/7.csv (700 rows)" in text
-    assert "… and 3 more, loaded before (2800 rows in all)" in text
+    assert "… and 3 more (2800 rows in all)" in text
     assert len(text.splitlines()) <= 24
 
 
@@ -131,6 +131,14 @@ def test_what_is_no_prediction_id_is_told(env: Environment) -> None:
         Trace(env, "42")
 
 
+def test_the_sources_of_a_table_are_what_no_model_builds() -> None:
+    built = {"marts.x": ["staging.a", "staging.b"], "staging.a": ["raw.a"], "staging.b": ["raw.b", "staging.a"]}
+    built |= {"marts.other": ["raw.c"], "staging.loop": ["staging.loop", "raw.d"]}
+    assert sources("marts.x", built) == {"raw.a", "raw.b"}
+    assert sources("staging.loop", built) == {"raw.d"}
+    assert sources("public.orders", built) == {"public.orders"}
+
+
 def step(name: str, **facts: Any) -> dict[str, Any]:
     blank: dict[str, Any] = {"state": "done", "started_at": NOON, "ended_at": NOON, "seconds": 1.5, "attempts": 1}
     blank |= {"actor": "ann@shell", "parameters": {}, "result": {}, "error": None, "artifacts": []}
@@ -148,7 +156,11 @@ def test_two_runs_differ_in_code_parameters_figures_and_steps() -> None:
     first = pipeline_run("a/1", step("train", parameters={"reuse": False}, result={"metrics": {"test_roc_auc": 0.8}}))
     second = pipeline_run(
         "a/2",
-        step("train", parameters={"reuse": False}, result={"metrics": {"test_roc_auc": 0.7}, "seconds": 9.0}),
+        step(
+            "train",
+            parameters={"reuse": False},
+            result={"metrics": {"test_roc_auc": 0.7}, "seconds": 9.0, "run_id": "r"},
+        ),
         step("evaluate", state="failed", error="no champion"),
         commit="d" * 40,
         versions={"python": "3.11.2", "pandas": "2.3.3"},
@@ -158,7 +170,7 @@ def test_two_runs_differ_in_code_parameters_figures_and_steps() -> None:
     assert found["train.result.metrics.test_roc_auc"] == (0.8, 0.7)
     assert found["evaluate.state"] == (None, "failed")
     assert found["versions.pandas"] == (None, "2.3.3")
-    assert not {"train.parameters.reuse", "versions.python", "train.result.seconds", "project"} & set(found)
+    assert not {"train.parameters.reuse", "versions.python", "train.result.seconds", "train.result.run_id"} & set(found)
     text = text_of(show_runs.run_comparison({"first": first, "second": second, "differences": found}))
     assert "train.result.metrics.test_roc_auc  0.8" in text
 

@@ -128,11 +128,13 @@ def rollout(world: World) -> Rollout:
 
 
 def poll(world: World, end: Ending) -> None:
-    """One look: what was begun is finished; then the next step, or after the second the end."""
+    """One look: what was begun is finished; a step that stands is followed by the next, the second by the end."""
     assert world.row is not None
-    carried = rollout(world)
+    carried, stood = rollout(world), world.row.applied
     row = carried.resume(world.row)
-    if row.state == "running" and row.step < 1:
+    if row.state == "running" and not stood:
+        assert row.applied, "the step begins when the registry is where it wants it"
+    elif row.state == "running" and row.step < 1:
         carried.advance(row, row.step + 1, "enough")
     elif row.state == "running":
         carried.finish(row, end, "because")
@@ -155,7 +157,7 @@ def follow(world: World, end: Ending) -> tuple[dict[str, str], list[dict[str, st
 def test_a_release_goes_through_its_steps_and_ends_as_champion() -> None:
     world = begun()
     aliases, seen = follow(world, "promoted")
-    assert seen == [{"champion": "3", "canary": "4"}, {"champion": "4"}]
+    assert seen == [{"champion": "3", "shadow": "4"}, {"champion": "3", "canary": "4"}, {"champion": "4"}]
     assert aliases == {"champion": "4"}
     tags = world.tags["4"]
     assert tags["platform.previous_champion"] == "3"

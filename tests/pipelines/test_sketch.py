@@ -108,6 +108,15 @@ def test_the_baseline_is_read_as_it_was_written(project: Project, tmp_path: Path
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 10_000
 
 
+def test_a_regression_has_a_baseline_too(project: Project) -> None:
+    values = project.model_copy(update={"task": "regression"})
+    x = pd.DataFrame({"country": ["de"] * 100, "price": np.arange(100.0), "items": [1] * 100})
+    made = baseline.make(values, x, np.arange(100.0), pd.Series(np.arange(100.0) + 1))
+    assert made.answer == "predicted_value"
+    assert made.columns["predicted_value"].sketch.counts == [10] * 10 + [0]
+    assert (made.calibration.task, made.calibration.bias) == ("regression", [1.0, 1.0])
+
+
 def part(*at: int) -> Part:
     return Part(np.array(at), pa.table({"x": [float(moment) for moment in at]}), {})
 

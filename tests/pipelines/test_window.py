@@ -56,6 +56,11 @@ def env(postgres: Postgres, variables: dict[str, str]) -> Environment:
 
 
 @pytest.fixture
+def project(project: Project) -> Project:
+    return project.model_copy(update={"monitoring": project.monitoring.model_copy(update={"window_rows": 100})})
+
+
+@pytest.fixture
 def learnt(project: Project) -> Baseline:
     x = pd.DataFrame({"country": ["de", "fr"] * 100, "price": np.arange(200.0), "items": [1, 2] * 100})
     answer = np.linspace(0, 1, 200)
@@ -145,9 +150,10 @@ def test_shadows_other_versions_and_what_was_before_the_version_are_not_looked_a
 
 
 def test_old_sketches_are_dropped(look: Look, postgres: Postgres) -> None:
+    """A look at a smaller window than declared leaves enough for the next one."""
     for day in range(9, 0, -1):
         ask(postgres, NOW - timedelta(days=day), 100)
-        look()
+        look(10)
     [(rows,)] = postgres_rows(postgres, "SELECT sum(rows) FROM monitoring.sketches")
     assert rows == window.WINDOWS_KEPT * 100
 

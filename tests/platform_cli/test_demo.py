@@ -44,7 +44,7 @@ def test_months_are_a_range_with_one_to_arrive() -> None:
 def test_a_year_goes_on_where_it_was(tmp_path: Path) -> None:
     book = Book.open(tmp_path / "year.json")
     assert (book.start, book.rows) == ("", [])
-    book.start, book.first, book.watched = "1-2", 1, "run"
+    book.start, book.first = "1-2", 1
     book.rows.append(row(3))
     book.save()
     again = Book.open(tmp_path / "year.json")

@@ -1,0 +1,48 @@
+"""Programs that a trial starts: none of them, and nothing that they started, outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+
+from pipelines.errors import StepError
+
+GRACE_SECONDS = 10.0
+
+
+def run_whole(command: list[str], variables: Mapping[str, str], directory: str, seconds: float) -> tuple[int, str, str]:
+    """Run `command` for at most `seconds`: its exit code, what it printed, and what it said on stderr.
+
+    It has a session of its own, so that whatever ends this call, Ctrl-C among it, ends all that it started.
+    """
+    process = subprocess.Popen(
+        command,
+        env=dict(variables),
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise StepError(f"it did not end within {seconds:.0f} s", do="make it faster, or its sample smaller") from None
+    finally:
+        _end(process)
+    return process.returncode, output, errors
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End what is left of the session that `process` leads."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

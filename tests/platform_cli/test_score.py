@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from platform_cli.commands import run, score
+from platform_cli.main import app
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the command becomes: program, arguments, environment."""
+    found: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(score, "open_running", lambda: None)
+    monkeypatch.setattr(run, "step_environment", lambda runtime: (["python", "-m", "pipelines"], {"A": "1"}))
+    monkeypatch.setattr(os, "execvpe", lambda *call: found.append(call))
+    return found
+
+
+def test_scoring_is_the_step_with_what_was_given(
+    started: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    words = ["shop", "--from", "new.csv", "--to", "scores.shop"]
+    assert CliRunner().invoke(app, ["score", *words]).exit_code == 0
+    given = ["--version", "3", "--alias", "canary", "--engine", "spark"]
+    assert CliRunner().invoke(app, ["score", *words, *given]).exit_code == 0
+    command = ["python", "-m", "pipelines", "score", *words]
+    assert started == [("python", command, {"A": "1"}), ("python", [*command, *given], {"A": "1"})]
+
+
+def test_the_step_is_told_which_java_the_shell_names(
+    started: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/opt/java")
+    CliRunner().invoke(app, ["score", "shop", "--from", "a.b", "--to", "a.c"])
+    assert started[0][2] == {"A": "1", "JAVA_HOME": "/opt/java"}
