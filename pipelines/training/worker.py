@@ -52,6 +52,8 @@ def main() -> None:
     die_with_parent()
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # the project's code may print
+    # line by line: what is still held back when this process is ended would be lost
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
 
     def tell(message: dict[str, Any]) -> None:
         print(json.dumps(message), file=channel, flush=True)
