@@ -98,10 +98,13 @@ def _month(sample: Sample, book: Book, month: int) -> None:
 
 
 def _outcome(sample: Sample, watch: DagRun | None) -> str | None:
-    """How the release that this month's requests decided has ended; None if there was none, or it goes on."""
+    """How the release that this month's requests decided has ended; None if there was none, or it goes on. The first
+    version's was over before anybody asked."""
     if watch is None or not sample.ended(watch):
         return None
     release = sample.step("release", "status", told=False)
+    if release["strategy"] == "direct":
+        return None
     outcome = f"version {release['version']} {release['state'].replace('_', ' ')}"
     say(f"  {outcome}: {release['reason']}")
     sample.await_served()

@@ -208,6 +208,8 @@ def _interrupted(garden: Garden, number: signal.Signals) -> int:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # what a shell starts in the background ignores it, and hands that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads here)
     )
     assert process.stderr is not None
     for line in process.stderr:
