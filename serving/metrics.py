@@ -161,9 +161,12 @@ class VersionMetrics:
         classes = model.classes if model.classes is not None and len(model.classes) <= _MAX_CLASSES else []
         self._classes = {value: metrics._predictions.labels(*labels, _class_label(value)) for value in classes}
 
-    def answered(self, seconds: float) -> None:
-        """Count a request that got its predictions."""
+    def answered(self) -> None:
+        """Count a request that gets its predictions."""
         self._answered.inc()
+
+    def lasted(self, seconds: float) -> None:
+        """Observe how long a request took that got its predictions."""
         self._duration.observe(seconds)
 
     def failed(self, status: int, seconds: float) -> None:

@@ -133,7 +133,8 @@ class Plane:
         except RequestError as error:
             lane.metrics.failed(error.status, time.perf_counter() - request.started)
             raise
-        _afterwards(lane.metrics.answered, time.perf_counter() - request.started)
+        lane.metrics.answered()
+        _afterwards(lane.metrics.lasted, time.perf_counter() - request.started)
         return answer
 
     async def score(self, model: ServedModel, rows: Rows, request: HttpRequest) -> Answer:
@@ -171,7 +172,8 @@ class Plane:
 
 
 def _afterwards(count: Callable[..., None], *values: Any) -> None:
-    """Count in the event loop's next round: the answer need not wait for it."""
+    """Count in the event loop's next round: the answer need not wait for it. What a process that is killed has answered
+    last is not in these figures."""
     asyncio.get_running_loop().call_soon(count, *values)
 
 

@@ -128,7 +128,8 @@ class _Run:
                 yield await self._threaded(writer.add, answer)
                 done += answer.rows.count
             yield await self._threaded(writer.finish)
-            metrics.answered(time.perf_counter() - self._request.started)
+            metrics.answered()
+            metrics.lasted(time.perf_counter() - self._request.started)
         except Exception as exc:
             status = exc.status if isinstance(exc, RequestError) else 500
             metrics.failed(status, time.perf_counter() - self._request.started)

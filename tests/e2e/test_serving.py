@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import httpx
@@ -69,13 +68,11 @@ def test_a_moved_alias_serves_within_two_seconds_by_mlflows_webhook(stack: Stack
     try:
         with client(stack) as api:
             wait_for(lambda: predict(api, shop)["version"] == 1, "the champion serves after the restart")
-            followed = []
             for version in (2, 1, 2, 1, 2, 1):
                 moved = time.monotonic()
                 shop.mlflow.set_registered_model_alias(shop.name, "champion", str(version))
                 wait_for(lambda v=version: predict(api, shop)["version"] == v, f"version {version} serves")
-                followed.append(time.monotonic() - moved)
-            assert median(followed) < FOLLOWED_SECONDS, followed
+                assert time.monotonic() - moved < FOLLOWED_SECONDS
     finally:
         stack.platform("up", "--set", "SERVING_POLL_SECONDS=1", check=True)
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -54,20 +53,20 @@ def test_a_hundred_swaps_under_load_fail_no_request_and_mix_no_versions(server: 
     answers = asked_alone(running, records, ("champion", "canary"))
     assert answers[1] != pytest.approx(answers[2], rel=1e-3)
     running.set_alias("m", "canary", None)
-    followed = []
+    slowest = 0.0
     with load(running, [predict("m", records)], connections=8) as under:
         for swap in range(SWAPS):
             version = 2 - swap % 2
             moved = time.monotonic()
             running.set_alias("m", "champion", version)
             running.wait(lambda wanted=version: served_version(running, first) == wanted, f"version {version} serves")
-            followed.append(time.monotonic() - moved)
+            slowest = max(slowest, time.monotonic() - moved)
         replies = under.stop()
     assert Counter(reply.status for reply in replies) == {200: len(replies)}
     assert len(replies) > 10 * SWAPS
     assert_one_version_each(replies, answers)
-    # 2 seconds are promised; the median, since the load takes one of two cores and a machine may have other work
-    assert median(followed) < 2, f"slowest {max(followed):.2f} s"
+    # the server is told 2 seconds at most; here it looks ten times a second and shares two cores with its load
+    assert slowest < 2, f"the slowest swap took {slowest:.2f} s"
 
 
 @pytest.fixture
