@@ -3,20 +3,23 @@
 \getenv mlflow_password POSTGRES_MLFLOW_PASSWORD
 \getenv pipelines_password POSTGRES_PIPELINES_PASSWORD
 \getenv serving_password POSTGRES_SERVING_PASSWORD
+\getenv coder_password POSTGRES_CODER_PASSWORD
 
 CREATE TEMPORARY TABLE wanted_role (name text, password text);
 INSERT INTO wanted_role VALUES
     ('airflow', :'airflow_password'),
     ('mlflow', :'mlflow_password'),
     ('pipelines', :'pipelines_password'),
-    ('serving', :'serving_password');
+    ('serving', :'serving_password'),
+    ('coder', :'coder_password');
 CREATE TEMPORARY TABLE wanted_database (name text, owner text);
 INSERT INTO wanted_database VALUES
     ('airflow', 'airflow'),
     ('mlflow', 'mlflow'),
     ('mlflow_auth', 'mlflow'),
     ('warehouse', 'pipelines'),
-    ('serving', 'serving');
+    ('serving', 'serving'),
+    ('coder', 'coder');
 
 SELECT format('CREATE ROLE %I LOGIN', name) FROM wanted_role
 WHERE name NOT IN (SELECT rolname FROM pg_roles) \gexec

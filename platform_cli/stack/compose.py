@@ -1,10 +1,11 @@
 """Reads the compose files into a `Stack`. The Compose keys that the local runtime has no use for (image, build,
-volumes, networks, …) are passed over; under `x-local`, an unknown key is an error."""
+volumes, networks, …) are passed over; under `x-local`, an unknown key is an error. A service with `x-local: false` runs
+only in containers: the stack knows its name and profiles, and no more."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,16 @@ def load_stack(home: Home, *, create_secrets: bool) -> Stack:
     for key, value in read_env_file(RUNTIME_FILE).items():
         variables[key] = interpolate(value, variables, where=str(RUNTIME_FILE))
     services: dict[str, Service] = {}
+    containers_only: dict[str, tuple[str, ...]] = {}
     for file, document in documents.items():
         reader = _Reader(file, document, variables)
-        for name in document.get("services", {}):
-            services[name] = reader.service(name)
-    _check_dependencies(services)
-    return Stack(services, settings, secrets)
+        for name, raw in document.get("services", {}).items():
+            if raw.get("x-local") is False:
+                containers_only[name] = reader.profiles(name)
+            else:
+                services[name] = reader.service(name)
+    _check_dependencies(services, containers_only)
+    return Stack(services, settings, secrets, containers_only)
 
 
 def _compose_files() -> list[Path]:
@@ -79,9 +84,15 @@ def _declared_secrets(documents: Mapping[Path, Mapping[str, Any]]) -> dict[str, 
     return declared
 
 
-def _check_dependencies(services: Mapping[str, Service]) -> None:
+def _check_dependencies(services: Mapping[str, Service], containers_only: Collection[str]) -> None:
     for service in services.values():
         for name in service.depends_on:
+            if name in containers_only:
+                raise PlatformError(
+                    f"{service.name} depends on {name}, which runs only in containers",
+                    where=service.component,
+                    do="give the one the x-local: false of the other",
+                )
             if name not in services:
                 raise PlatformError(f"{service.name} depends on {name}, which is no service", where=service.component)
 
@@ -93,6 +104,21 @@ class _Reader:
         self.file = file
         self.document = document
         self.variables = variables
+
+    def profiles(self, name: str) -> tuple[str, ...]:
+        """The profiles of a service that runs only in containers.
+
+        Raises:
+            PlatformError: it has none, so the local runtime would lack it without a word.
+        """
+        profiles = tuple(self.document["services"][name].get("profiles", []))
+        if not profiles:
+            raise PlatformError(
+                "a service with x-local: false needs a profile",
+                where=f"{self.file}, services.{name}",
+                do="add `profiles`, or say under x-local how it runs without containers",
+            )
+        return profiles
 
     def service(self, name: str) -> Service:
         """One service, with its variables replaced."""

@@ -86,6 +86,8 @@ class Stack:
     services: Mapping[str, Service]
     settings: Mapping[str, str]
     secrets: Mapping[str, Secret]
+    containers_only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Services that the local runtime leaves out, with their profiles."""
 
     @property
     def started(self) -> list[Service]:
@@ -101,9 +103,14 @@ class Stack:
         """A service that stays, by name.
 
         Raises:
-            UsageError: there is none of this name; lists those there are.
+            UsageError: there is none of this name, or only in containers; lists those there are.
         """
         names = {service.name: service for service in self.running}
+        if name in self.containers_only:
+            raise UsageError(
+                f"{name} runs only in containers, and is left out here",
+                do=f"on a machine with a container engine, start it with the profile {self.containers_only[name][0]}",
+            )
         if name not in names:
             raise UsageError(f"there is no service {name!r}", do=f"the services are: {', '.join(sorted(names))}")
         return names[name]

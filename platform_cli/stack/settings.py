@@ -52,6 +52,7 @@ CHOICES = {
     "SERVING_JOURNAL_DURABILITY": ("relaxed", "strict"),
     "SERVING_ALLOW_PICKLE": ("true", "false"),
     "SERVING_ACCESS_LOG": ("errors", "all"),
+    "WORKSPACE_GPU": ("true", "false"),
 }
 
 
@@ -59,7 +60,7 @@ def _allowed(key: str, value: str) -> str | None:
     """What the key allows, if `value` is not that; the type follows from the key's ending."""
     if key.endswith("_PORT"):
         return None if value.isdecimal() and 0 < int(value) <= HIGHEST_PORT else "a port, 1 to 65535"
-    if key.endswith(("_SECONDS", "_MB", "_WORKERS", "_PARALLELISM", "_BYTES")):
+    if key.endswith(("_SECONDS", "_MB", "_GB", "_CPUS", "_WORKERS", "_PARALLELISM", "_BYTES")):
         return None if value.isdecimal() and int(value) > 0 else "a whole number above 0"
     if key.endswith("_DAYS"):
         return None if value.isdecimal() else "a whole number, 0 for no end"

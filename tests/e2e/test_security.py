@@ -31,6 +31,7 @@ DATABASES = {
     "mlflow": ["mlflow", "mlflow_auth"],
     "pipelines": ["warehouse"],
     "serving": ["serving"],
+    "coder": ["coder"],
 }
 
 

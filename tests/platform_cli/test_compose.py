@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from platform_cli.errors import PlatformError
+from platform_cli.errors import PlatformError, UsageError
 from platform_cli.home import Home
 from platform_cli.stack import compose
 from platform_cli.stack.compose import load_stack
@@ -94,6 +94,8 @@ def test_the_stack_does_not_show_its_secrets(read) -> None:
         ("services.web.configs", [{"source": "none", "target": "/x"}], "config none has no content"),
         ("services.web.healthcheck.interval", "5 seconds", "not a duration"),
         ("x-secrets", {"WEB_PASSWORD": "pin"}, "unknown kind 'pin'"),
+        ("services.web.x-local", False, "x-local: false needs a profile"),
+        ("services.init", {"profiles": ["big"], "x-local": False}, "web depends on init, which runs only in containers"),
     ],
 )
 def test_a_wrong_compose_file_is_refused(read, path: str, value: object, words: str) -> None:
@@ -104,10 +106,21 @@ def test_a_wrong_compose_file_is_refused(read, path: str, value: object, words: 
 def test_the_stack_of_this_checkout_is_valid(home: Home) -> None:
     stack = load_stack(home, create_secrets=True)
     assert {"postgres", "mlflow", "airflow-scheduler", "serving"} <= {service.name for service in stack.running}
+    assert {"docker-socket-proxy", "coder-providers", "coder"} <= set(stack.containers_only)
     for service in stack.running:
         assert service.healthcheck is not None, f"{service.name} has no health check"
     published = {port for service in stack.services.values() for port in service.ports}
     assert published <= {int(value) for key, value in stack.settings.items() if key.endswith("_PORT")}
+
+
+def test_what_runs_only_in_containers_is_left_out_by_name(read) -> None:
+    # nothing of it is read: not even variables that only the containers' runtime has
+    stack = read(changed("services.big", {"profiles": ["big"], "command": ["${NOT_HERE}"], "x-local": False}))
+    assert stack.containers_only == {"big": ("big",)}
+    assert "big" not in stack.services
+    with pytest.raises(UsageError, match="big runs only in containers") as refused:
+        stack.service("big")
+    assert "profile big" in refused.value.do
 
 
 def test_what_does_not_outlive_a_dependency_says_so(read) -> None:
