@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from platform_cli.commands import (
     check,
+    coder,
     credentials,
     demo,
     down,
@@ -60,6 +61,7 @@ app.command("logs")(logs.logs)
 app.command("restart")(restart.restart)
 app.command("credentials")(credentials.credentials)
 app.add_typer(keys.app, name="keys")
+app.add_typer(coder.app, name="coder")
 app.command("open")(open_command.open_service)
 app.command("new")(new.new)
 app.command("check")(check.check)

@@ -95,7 +95,11 @@ def test_the_stack_does_not_show_its_secrets(read) -> None:
         ("services.web.healthcheck.interval", "5 seconds", "not a duration"),
         ("x-secrets", {"WEB_PASSWORD": "pin"}, "unknown kind 'pin'"),
         ("services.web.x-local", False, "x-local: false needs a profile"),
-        ("services.init", {"profiles": ["big"], "x-local": False}, "web depends on init, which runs only in containers"),
+        (
+            "services.init",
+            {"profiles": ["big"], "x-local": False},
+            "web depends on init, which runs only in containers",
+        ),
     ],
 )
 def test_a_wrong_compose_file_is_refused(read, path: str, value: object, words: str) -> None:
