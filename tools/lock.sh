@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header "$@"; }
 
 components=("$@")
-[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks spark cli clients peers)
+[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks spark cli clients coder peers)
 for group in "${components[@]}"; do
   echo "locking $group"
   case $group in
@@ -16,7 +16,8 @@ for group in "${components[@]}"; do
       compile --group pytest -o tests/pytest.txt
       compile pyproject.toml --group dev -c platform_cli/requirements.txt -c tests/pytest.txt -o tests/requirements.txt
       ;;
-    clients) compile --group clients -c tests/pytest.txt -o tests/clients.txt ;;
+    # environments that only tests have
+    clients | coder) compile --group "$group" -c tests/pytest.txt -o "tests/$group.txt" ;;
     # the servers that the benchmark puts beside the model server
     peers)
       for input in benchmarks/peers/*/requirements.in; do compile "$input" -o "${input%.in}.txt"; done

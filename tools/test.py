@@ -21,8 +21,8 @@ from platform_cli.home import REPO, find_home
 ENVS = find_home().envs
 OVERLAY = ENVS.parent / "pytest"
 LOCK = REPO / "tests" / "pytest.txt"
-CLIENTS = ENVS.parent / "clients"
-CLIENTS_LOCK = REPO / "tests" / "clients.txt"
+TEST_ENVS = {name: REPO / "tests" / f"{name}.txt" for name in ("clients", "coder")}
+"""Environments that only tests have, beside the components' own, and their locks."""
 NO_TESTS = 5
 
 
@@ -37,7 +37,7 @@ class Suite:
     def python(self) -> Path:
         if self.env is None:
             return Path(sys.executable)
-        return (CLIENTS if self.env == CLIENTS.name else ENVS / self.env) / "bin" / "python"
+        return (ENVS.parent if self.env in TEST_ENVS else ENVS) / self.env / "bin" / "python"
 
 
 UNIT = (
@@ -47,8 +47,9 @@ UNIT = (
     Suite("mlflow", ("tests/compose",)),
     Suite("airflow", ("tests/dags",)),
     Suite("spark", ("tests/spark",)),
+    Suite("coder", ("tests/coder",)),
 )
-REAL_CLIENTS = (Suite(CLIENTS.name, ("tests/clients",)),)
+REAL_CLIENTS = (Suite("clients", ("tests/clients",)),)
 LIVE = (Suite("serving", ("tests/live",)),)
 E2E = (Suite("pipelines", ("tests/e2e",)),)
 SUITES = {"unit": UNIT, "clients": REAL_CLIENTS, "live": LIVE, "e2e": E2E, "all": UNIT + REAL_CLIENTS + LIVE + E2E}
@@ -59,8 +60,8 @@ def main() -> int:
     kind = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in SUITES else "all"
     arguments = [word for word in sys.argv[1:] if word not in SUITES]
     _make_overlay()
-    if set(REAL_CLIENTS) & set(SUITES[kind]):
-        _make_clients()
+    for name in {suite.env for suite in SUITES[kind]} & set(TEST_ENVS):
+        _make_test_env(name)
     passed = failed = skipped = 0
     broken = False
     with TemporaryDirectory() as scratch:
@@ -95,11 +96,12 @@ def _make_overlay() -> None:
         _install(OVERLAY, LOCK, "--target", str(OVERLAY))
 
 
-def _make_clients() -> None:
-    """Make the environment of the clients of a model server, once for each state of its lock."""
-    if not _is_installed(CLIENTS, CLIENTS_LOCK):
-        subprocess.run([_uv(), "venv", "--quiet", "--clear", "--python", sys.executable, str(CLIENTS)], check=True)
-        _install(CLIENTS, CLIENTS_LOCK, "--python", str(CLIENTS / "bin" / "python"))
+def _make_test_env(name: str) -> None:
+    """Make an environment that only tests have, once for each state of its lock."""
+    directory, lock = ENVS.parent / name, TEST_ENVS[name]
+    if not _is_installed(directory, lock):
+        subprocess.run([_uv(), "venv", "--quiet", "--clear", "--python", sys.executable, str(directory)], check=True)
+        _install(directory, lock, "--python", str(directory / "bin" / "python"))
 
 
 def _is_installed(directory: Path, lock: Path) -> bool:

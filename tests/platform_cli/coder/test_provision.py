@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from http.server import ThreadingHTTPServer
@@ -78,6 +79,13 @@ def test_the_template_is_told_where_things_are_and_how_much_there_is(apply: Any,
     assert told["agent_url"] == "http://coder:7080"
     assert (told["subdomain_apps"], told["gpu"], told["max_cpus"]) == ("false", "false", "4")
     assert not set(told.values()) & {secret.reveal() for secret in stack.secrets.values()}
+
+
+def test_every_value_has_a_variable_in_the_template(stack: Stack) -> None:
+    declared = re.findall(
+        r'^variable "(\w+)"', (provision.TEMPLATES / "data-science" / "variables.tf").read_text(), re.M
+    )
+    assert set(provision.template_variables(stack.settings)) <= set(declared)
 
 
 def test_a_changed_template_makes_one_new_version_and_activates_it(apply: Any, state: State, template: Path) -> None:
