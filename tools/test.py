@@ -60,7 +60,7 @@ def main() -> int:
     kind = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in SUITES else "all"
     arguments = [word for word in sys.argv[1:] if word not in SUITES]
     _make_overlay()
-    for name in {suite.env for suite in SUITES[kind]} & set(TEST_ENVS):
+    for name in TEST_ENVS.keys() & {suite.env for suite in SUITES[kind]}:
         _make_test_env(name)
     passed = failed = skipped = 0
     broken = False
