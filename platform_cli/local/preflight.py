@@ -12,6 +12,7 @@ from pathlib import Path
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home, unreachable_part, user_exists
 from platform_cli.local.processes import port_holders, stack_processes
+from platform_cli.stack.compose import ports_of_containers
 
 OLDEST_PYTHON = (3, 11)
 # the kernel's limit for the path of a unix socket (107), less what the longest one has below the home
@@ -94,7 +95,8 @@ def _memory_findings(settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def _port_findings(settings: Mapping[str, str], home: Home) -> Iterator[str]:
-    keys = {int(value): key for key, value in settings.items() if key.endswith("_PORT")}
+    elsewhere = ports_of_containers()
+    keys = {int(value): key for key, value in settings.items() if key.endswith("_PORT") and key not in elsewhere}
     own = {process.pid for process in stack_processes(home.root)}
     for holder in port_holders(keys):
         if holder.pid not in own:

@@ -58,6 +58,13 @@ def load_stack(home: Home, *, create_secrets: bool) -> Stack:
     return Stack(services, settings, secrets, containers_only)
 
 
+def ports_of_containers() -> frozenset[str]:
+    """The settings of ports that only services in containers publish, so that here they may be anybody's."""
+    services = [service for file in _compose_files() for service in _read(file).get("services", {}).values()]
+    ports = [port for service in services if service.get("x-local") is False for port in service.get("ports", [])]
+    return frozenset(name for port in ports for name in re.findall(r"\$\{(\w+_PORT)\}", port))
+
+
 def _compose_files() -> list[Path]:
     return [ROOT_FILE.parent / entry for entry in _read(ROOT_FILE)["include"]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -85,9 +86,10 @@ class Engine(BaseHTTPRequestHandler):
 
 
 class Proxy:
-    def __init__(self, port: int, seen: list[tuple[str, str, bytes]]) -> None:
+    def __init__(self, port: int, seen: list[tuple[str, str, bytes]], log: Path) -> None:
         self.port = port
         self.seen = seen
+        self.log = log
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> int:
         """The status that the caller sees. 200 if and only if the engine was asked, with the same body."""
@@ -124,10 +126,12 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
             "DOCKER_SOCKET": str(directory / "docker.sock"),
             "WORKSPACE_NETWORK": "mlops-workspaces",
         }
-        process = subprocess.Popen([HAPROXY, "-q", "-db", "-f", RULES], env=os.environ | variables)
+        log = directory / "log"
+        with log.open("w") as out:
+            process = subprocess.Popen([HAPROXY, "-db", "-f", RULES], env=os.environ | variables, stdout=out)
         try:
             _await_port(port, process)
-            yield Proxy(port, engine.seen)  # type: ignore[attr-defined]
+            yield Proxy(port, engine.seen, log)  # type: ignore[attr-defined]
         finally:
             process.terminate()
             process.wait()
@@ -211,6 +215,18 @@ def test_nothing_else_does(proxy: Proxy, method: str, path: str) -> None:
     assert proxy.ask(method, path) == 403
 
 
+def test_what_was_refused_can_be_read(proxy: Proxy) -> None:
+    proxy.ask("GET", "/_ping")
+    proxy.ask("POST", "/v1.47/containers/f00d/exec")
+    deadline = time.monotonic() + 10
+    while "f00d" not in proxy.log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (line,) = [line for line in proxy.log.read_text().splitlines() if "f00d" in line]
+    assert " 403 " in line
+    assert "_ping" not in proxy.log.read_text()
+
+
 def test_a_connection_is_not_turned_into_something_else(proxy: Proxy) -> None:
     assert proxy.ask("GET", "/_ping", headers={"Connection": "Upgrade", "Upgrade": "tcp"}) == 403
 
@@ -286,13 +302,30 @@ def test_nor_by_another_spelling(proxy: Proxy, body: bytes) -> None:
     assert proxy.create(body) == 403
 
 
-def test_nor_in_pieces(proxy: Proxy) -> None:
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b'{"HostConfig": {"Privil', b'eged": true}}'],
+        [b'{"Env": ["', b"x" * 200_000, b'"]}'],
+        [as_docker_writes(WORKSPACE)],
+    ],
+    ids=["split", "long", "harmless"],
+)
+def test_nor_in_pieces_that_have_no_end_yet(proxy: Proxy, pieces: list[bytes]) -> None:
     proxy.seen.clear()
     connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
-    pieces = iter([b'{"HostConfig": {"Privil', b'eged": true}}'])
-    connection.request("POST", CREATE, pieces, encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
-    assert connection.getresponse().status == 403
+    headers = {"Transfer-Encoding": "chunked"}
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.request("POST", CREATE, iter(pieces), encode_chunked=True, headers=headers)
+        assert connection.getresponse().status == 403
     assert proxy.seen == []
+
+
+def test_a_workspace_joins_its_network(proxy: Proxy) -> None:
+    endpoint = {"IPAMConfig": {}, "Links": None, "Aliases": [], "MacAddress": "", "DriverOpts": None}
+    body = as_docker_writes({"Container": "0a1b", "EndpointConfig": endpoint})
+    assert proxy.ask("POST", "/v1.47/networks/mlops-workspaces/connect", body) == 200
+    assert proxy.ask("POST", "/v1.47/networks/mlops_data/connect", body) == 403
 
 
 def test_nor_by_an_old_engines_start_or_an_update(proxy: Proxy) -> None:
