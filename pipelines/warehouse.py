@@ -24,10 +24,15 @@ def connect(env: Environment, *, autocommit: bool = False) -> psycopg.Connection
 def open_database(
     url: str, *, autocommit: bool = False, application: str = "pipelines"
 ) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open the database at `url`; an unreachable one is a StepError that names host and database, no password."""
+    """Open the database at `url`, with times in UTC; an unreachable one is a StepError that names host and database, no
+    password."""
     try:
         return psycopg.connect(
-            url, autocommit=autocommit, connect_timeout=CONNECT_SECONDS, application_name=application
+            url,
+            autocommit=autocommit,
+            connect_timeout=CONNECT_SECONDS,
+            application_name=application,
+            options="-c TimeZone=UTC",
         )
     except psycopg.OperationalError as error:
         parts = urlsplit(url)

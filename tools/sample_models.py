@@ -228,8 +228,10 @@ _GAPS = {
     "plane_seats": 0.16,
     "plane_engines": 0.16,
     **dict.fromkeys(("temperature", "dew_point", "humidity", "wind_speed", "precipitation", "visibility"), 0.01),
+    **dict.fromkeys(("area_precipitation", "area_visibility", "area_wind_speed"), 0.01),
     "wind_direction": 0.03,
     "pressure": 0.1,
+    "pressure_change": 0.1,
 }
 """Share of missing values by column, about as in the real data."""
 

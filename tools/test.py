@@ -1,6 +1,6 @@
 """Runs the tests of each package inside that package's own environment, and closes with the count of all.
 
-test.py [unit|clients|live|e2e|all] [PYTEST ARGUMENTS…]
+test.py [unit|programs|clients|live|e2e|all] [PYTEST ARGUMENTS…]
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
+from threading import Lock
+from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -28,10 +32,19 @@ NO_TESTS = 5
 
 @dataclass(frozen=True)
 class Suite:
-    """Tests that run in one environment; `env` is None for that of the command itself."""
+    """Tests that run in one environment; `env` is None for that of the command itself.
+
+    `without` are paths below `paths` that another suite runs.
+    """
 
     env: str | None
     paths: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        left_out = f" without {' '.join(self.without)}" if self.without else ""
+        return f"{' '.join(self.paths)}{left_out}  (environment {self.env or 'of the command'})"
 
     @property
     def python(self) -> Path:
@@ -40,19 +53,51 @@ class Suite:
         return (ENVS.parent if self.env in TEST_ENVS else ENVS) / self.env / "bin" / "python"
 
 
+@dataclass(frozen=True)
+class Result:
+    """How a suite ended; `counts` are those of passed, failed and skipped tests."""
+
+    code: int
+    counts: tuple[int, int, int]
+    seconds: float
+
+
+# Two suites share a package whose tests take long, so that no core waits for the other in the end.
+_SERVING = ("tests/serving/journal", "tests/serving/protocols")
+_PIPELINES = ("tests/pipelines/data", "tests/pipelines/batch", "tests/pipelines/monitoring", "tests/pipelines/lineage")
+_SERVER = ("tests/serving/test_directory_server.py",)
+_WORKERS = ("tests/pipelines/authoring", "tests/pipelines/training/test_limits.py")
+
+# These need no service: they run at the same time, one a core, and begin in this order, the longest first.
 UNIT = (
-    Suite(None, ("tests/platform_cli", "tests/benchmarks")),
-    Suite("pipelines", ("tests/pipelines", "tests/contract")),
-    Suite("serving", ("tests/serving",)),
-    Suite("mlflow", ("tests/compose",)),
+    Suite("serving", ("tests/serving",), without=_SERVING + _SERVER),
+    Suite("serving", _SERVING),
+    Suite("pipelines", ("tests/pipelines", "tests/contract"), without=_PIPELINES + _WORKERS),
+    Suite("pipelines", _PIPELINES),
     Suite("airflow", ("tests/dags",)),
-    Suite("spark", ("tests/spark",)),
-    Suite("coder", ("tests/coder",)),
+    Suite("mlflow", ("tests/compose",)),
+    Suite(None, ("tests/platform_cli", "tests/benchmarks")),
 )
+# So do these, but each test starts programs that take seconds: a JVM, dbt, Airflow, Terraform, a worker, a server.
+PROGRAMS = (
+    Suite("spark", ("tests/spark",)),
+    Suite("pipelines", _WORKERS),
+    Suite("coder", ("tests/coder",)),
+    Suite("serving", _SERVER),
+)
+# These start a server or a whole stack, and measure it: one after the other.
 REAL_CLIENTS = (Suite("clients", ("tests/clients",)),)
 LIVE = (Suite("serving", ("tests/live",)),)
 E2E = (Suite("pipelines", ("tests/e2e",)),)
-SUITES = {"unit": UNIT, "clients": REAL_CLIENTS, "live": LIVE, "e2e": E2E, "all": UNIT + REAL_CLIENTS + LIVE + E2E}
+TOGETHER = UNIT + PROGRAMS
+SUITES = {
+    "unit": UNIT,
+    "programs": PROGRAMS,
+    "clients": REAL_CLIENTS,
+    "live": LIVE,
+    "e2e": E2E,
+    "all": TOGETHER + REAL_CLIENTS + LIVE + E2E,
+}
 
 
 def main() -> int:
@@ -62,32 +107,74 @@ def main() -> int:
     _make_overlay()
     for name in TEST_ENVS.keys() & {suite.env for suite in SUITES[kind]}:
         _make_test_env(name)
-    passed = failed = skipped = 0
-    broken = False
-    with TemporaryDirectory() as scratch:
-        for number, suite in enumerate(SUITES[kind]):
-            report = Path(scratch) / f"{number}.xml"
-            began = time.monotonic()
-            print(f"\n== {' '.join(suite.paths)}  (environment {suite.env or 'of the command'})", flush=True)
-            code = _run(suite, report, arguments)
-            print(f"-- {time.monotonic() - began:.0f} s", flush=True)
-            broken = broken or code not in (0, NO_TESTS)
-            counts = _counts(report)
-            passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
+    together = [suite for suite in SUITES[kind] if suite in TOGETHER]
+    results = [
+        *(_run_together(together, arguments) if together else []),
+        *(_run_alone(suite, arguments) for suite in SUITES[kind] if suite not in TOGETHER),
+    ]
+    passed, failed, skipped = (sum(result.counts[which] for result in results) for which in range(3))
     if os.environ.get("CI") and skipped:
         print("\nA skipped test is a failure in CI: something that it needs is missing.")
         failed, skipped = failed + skipped, 0
+    broken = any(result.code not in (0, NO_TESTS) for result in results)
     failed = max(failed, int(broken or passed == 0))
     print(f"\n{passed} passed, {failed} failed, {skipped} skipped")
     return int(failed > 0)
 
 
-def _run(suite: Suite, report: Path, arguments: list[str]) -> int:
+def _run_alone(suite: Suite, arguments: list[str]) -> Result:
+    """Run a suite whose output is shown as it comes."""
+    print(f"\n== {suite.name}", flush=True)
+    result = _run(suite, arguments, None)
+    print(f"-- {result.seconds:.0f} s", flush=True)
+    return result
+
+
+def _run_together(suites: Sequence[Suite], arguments: list[str]) -> list[Result]:
+    """Run as many suites at a time as there are cores, and show the output of each when it has ended."""
+    running: dict[Suite, None] = {}
+    lock = Lock()
+
+    def run(suite: Suite) -> Result:
+        with lock:
+            running[suite] = None
+            print(f"running {suite.name}", flush=True)
+        with TemporaryFile() as output:
+            result = _run(suite, arguments, output)
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        with lock:
+            del running[suite]
+            print(f"\n== {suite.name}\n{text.rstrip()}\n-- {result.seconds:.0f} s", flush=True)
+            for other in running:
+                print(f"   still running {other.name}", flush=True)
+        return result
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            return list(pool.map(run, suites))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _run(suite: Suite, arguments: list[str], output: IO[bytes] | None) -> Result:
+    """Run a suite; with `output` it goes there, and the suite is held to one core."""
     variables = {key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE",)}
     variables["PLATFORM_TEST_ENVS"] = str(ENVS)
     variables["PYTHONPATH"] = os.pathsep.join([str(REPO), *([str(OVERLAY)] if suite.env else [])])
-    command = [str(suite.python), "-m", "pytest", *suite.paths, f"--junit-xml={report}", *arguments]
-    return subprocess.run(command, cwd=REPO, env=variables, check=False).returncode
+    words = [f"--ignore={path}" for path in suite.without]
+    if output is not None:
+        # Threads that wait for each other by spinning make many small fits slow wherever cores are shared.
+        variables.setdefault("OMP_NUM_THREADS", "1")
+        words += ["--color=yes"] if sys.stdout.isatty() else []
+    began = time.monotonic()
+    with TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.xml"
+        command = [str(suite.python), "-m", "pytest", *suite.paths, f"--junit-xml={report}", *words, *arguments]
+        errors = None if output is None else subprocess.STDOUT
+        code = subprocess.run(command, cwd=REPO, env=variables, stdout=output, stderr=errors, check=False).returncode
+        return Result(code, _counts(report), time.monotonic() - began)
 
 
 def _make_overlay() -> None:

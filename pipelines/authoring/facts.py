@@ -88,7 +88,6 @@ def read_table(env: Environment, table: str) -> list[Column]:
     """The columns of `table` (schema.name) with counts over its first 100,000 rows; StepError if it is not there."""
     schema, _, name = table.partition(".")
     with connect(env) as database:
-        database.execute("SET TIME ZONE 'UTC'")
         found = database.execute(
             "SELECT column_name, data_type FROM information_schema.columns"
             " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",

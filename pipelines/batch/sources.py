@@ -129,7 +129,12 @@ def _csv_batches(source: Input, scorer: Scorer) -> Iterator[pa.RecordBatch]:
         strings_can_be_null=True,
         quoted_strings_can_be_null=source.file.name != _FETCHED,
     )
-    with _conversion_errors(source, scorer, header), pv.open_csv(source.file, convert_options=options) as reader:
+    # one thread: only then does a refusal name the row
+    reading = pv.ReadOptions(use_threads=False)
+    with (
+        _conversion_errors(source, scorer, header),
+        pv.open_csv(source.file, read_options=reading, convert_options=options) as reader,
+    ):
         yield from reader
 
 

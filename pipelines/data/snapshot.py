@@ -110,7 +110,6 @@ def _copy_rows(env: Environment, project: Project, text: Path) -> None:
     )
     with connect(env) as connection:
         mart.check_columns(connection, project)
-        connection.execute("SET TIME ZONE 'UTC'")
         try:
             with text.open("wb") as file, connection.cursor().copy(query) as copy:
                 for block in copy:

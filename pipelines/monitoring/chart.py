@@ -54,9 +54,9 @@ def draw(months: list[dict[str, Any]], metric: str, project: Project) -> Figure:
 
 
 def _mark(axes: Axes, row: dict[str, Any]) -> None:
-    """How the release of the month ended, at its point."""
+    """How the release of the month's candidate ended, at its point."""
     axes.annotate(
-        row["released"],
+        row["released"].replace("version ", "v").replace(" ", "\n", 1),
         (row["month"], row["platform"]),
         xytext=(0, 8),
         textcoords="offset points",

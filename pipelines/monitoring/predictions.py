@@ -146,7 +146,6 @@ def outcomes(env: Environment, project: Project, keys: list[str]) -> pd.Series:
     names = {"key": data.entity_key, "target": data.target, "time": data.event_time}
     with connect(env) as connection:
         mart.check_columns(connection, project)
-        connection.execute("SET TIME ZONE 'UTC'")
         found = connection.execute(
             query.format(
                 table=mart.table(project), kind=kind, **{role: sql.Identifier(name) for role, name in names.items()}

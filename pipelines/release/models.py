@@ -17,7 +17,7 @@ from pipelines import tracking
 from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.gate.card import FILE_NAME as CARD
-from pipelines.project import METRICS
+from pipelines.project import METRICS, load_project
 from pipelines.release import actions
 from pipelines.release.store import Row, Store, opened
 from pipelines.warehouse import connect
@@ -41,8 +41,9 @@ def listed(env: Environment, project: str | None, limit: int) -> list[Facts]:
                 do="see `platform models list`; a project has one once it has registered a version",
             )
         return [
-            _brief(client, version, {alias: int(number) for alias, number in model.aliases.items()})
+            _brief(client, version, {alias: int(number) for alias, number in model.aliases.items()}, metric)
             for model in sorted(found, key=lambda model: model.name)
+            for metric in (_declared_metric(env, model.name),)
             for version in _versions(client, model.name, limit)
         ]
 
@@ -58,7 +59,7 @@ def shown(env: Environment, project: str, version: int | None) -> Facts:
             releases = [
                 _release(row, store) for row in store.history(project, 1000) if row.version == int(found.version)
             ]
-        facts = _brief(client, found, aliases, run)
+        facts = _brief(client, found, aliases, _declared_metric(env, project), run)
         facts |= {
             "metrics": _metrics(run),
             "parameters": dict(run.data.params) if run else {},
@@ -79,11 +80,12 @@ def compared(env: Environment, project: str, first: int, second: int) -> Facts:
     client = tracking.connect(env)
     with tracking.mlflow_errors(env):
         aliases = actions.aliases(client, project)
+        metric = _declared_metric(env, project)
         sides = []
         for number in (first, second):
             version = _version(client, project, number)
             run = _run(client, version)
-            sides.append((_brief(client, version, aliases, run), dict(_comparable(version, run))))
+            sides.append((_brief(client, version, aliases, metric, run), dict(_comparable(version, run))))
     (one, its), (other, others) = sides
     names = list(dict.fromkeys([*its, *others]))
     differences = {name: [its.get(name), others.get(name)] for name in names if its.get(name) != others.get(name)}
@@ -117,10 +119,21 @@ def _run(client: MlflowClient, version: ModelVersion) -> Run | None:
         return None
 
 
-def _brief(client: MlflowClient, version: ModelVersion, aliases: Mapping[str, int], run: Run | None = None) -> Facts:
-    """A version in one line. The metrics are those of a task that come first."""
+def _declared_metric(env: Environment, project: str) -> str | None:
+    """The metric that the project is judged by; None where its declaration is gone or wrong."""
+    try:
+        return load_project(env.repo, project).evaluation.metric
+    except StepError:
+        return None
+
+
+def _brief(
+    client: MlflowClient, version: ModelVersion, aliases: Mapping[str, int], metric: str | None, run: Run | None = None
+) -> Facts:
+    """A version in one line, with the declared `metric`; where that is not known, with the first of its task."""
     metrics = _metrics(run or _run(client, version))
-    leading = next((names[0] for names in METRICS.values() if names[0] in metrics), None)
+    candidates = (metric, *(names[0] for names in METRICS.values()))
+    leading = next((name for name in candidates if name in metrics), None)
     number = int(version.version)
     return {
         "model": version.name,

@@ -32,7 +32,7 @@ class Row:
     """The version that this training made."""
     gate: str | None
     released: str | None
-    """How the release ended that this month's first requests took part in."""
+    """How the release of the candidate ended."""
 
     @property
     def gain(self) -> float:
@@ -99,8 +99,8 @@ class Book:
             "PLATFORM",
             "GAIN",
             "ANSWERED BY",
-            "RELEASE",
             "TRAINED BY",
+            "RELEASE",
         ):
             table.add_column(title)
         for row in self.rows:
@@ -112,8 +112,8 @@ class Book:
                 f"{row.platform:.4f}",
                 f"{row.gain:+.4f}",
                 " ".join(f"v{version}" for version in row.versions),
-                row.released or "",
                 _trained(row),
+                row.released or "",
             )
         return table
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import cycle
 from typing import Any
 
 from platform_cli.clients.airflow import FINAL, Airflow, DagRun
@@ -22,6 +25,8 @@ from platform_cli.output import err
 PROJECT = "flight_delay"
 SERVED_SECONDS = 60
 RELEASE_SECONDS = 600
+ALL_ROWS = 100_000
+"""More than any month has."""
 PARTS = 50
 """In how many parts the rows of a month are sent while a release is watched."""
 WATCHED = frozenset({"canary", "shadow"})
@@ -66,12 +71,22 @@ class Sample:
     def new_data(self, months: str) -> Training:
         """Land months and ingest them; follow what that starts: the training, if it is wanted, and a look of the
         monitor, so that nothing of it comes in between later."""
-        self.step("land", "--months", months)
         began = datetime.now(UTC)
-        follow(self.airflow, start(self.airflow, f"{PROJECT}__ingest"))
-        training = self._training(began)
+        training = self._ingest(months)
         follow_next(self.airflow, f"{PROJECT}__monitor", since=began)
         return training
+
+    @contextmanager
+    def requests_first(self, month: int) -> Iterator[None]:
+        """Land and ingest a month, and let the monitor, which new data starts too, wait until the block has sent its
+        requests. In life they come before the data of their month; here one file brings both."""
+        monitor = f"{PROJECT}__monitor"
+        self.airflow.pause(monitor)
+        try:
+            self._ingest(str(month))
+            yield
+        finally:
+            self.airflow.unpause(monitor)
 
     def look(self) -> tuple[dict[str, Any], Training | None]:
         """Let the monitor look at the predictions, and follow the training that it starts, if it does: what it found,
@@ -82,22 +97,17 @@ class Sample:
         due = any(task.task_id == "retrain_due" and task.state == "success" for task in self.airflow.tasks(run))
         return findings, self._training(began) if due else None
 
-    def send(self, month: int, rows: int, watch: DagRun | None) -> None:
-        """Send `rows` of the month: a small part after the other while a release is watched, then the rest."""
-        options = ("--month", str(month), "--rows", str(rows), "--part")
-        part = 1
-        while watch is not None and part < PARTS and not self.ended(watch):
-            self.step("replay", *options, f"{part}/{PARTS}", told=False)
-            part += 1
-        self.step("replay", *options, f"{part}-{PARTS}/{PARTS}")
+    def send(self, month: int) -> None:
+        """Send all rows of the month to the model server, as an application would have."""
+        self.step("replay", "--month", str(month), "--rows", str(ALL_ROWS))
 
-    def send_until_released(self, month: int, rows: int, watch: DagRun) -> None:
-        """Send parts of the month, over and over, until the release has ended.
+    def send_until_released(self, month: int, rows: int, watch: DagRun, first: int = 1) -> None:
+        """Send parts of the month from the part `first` on, over and over, until the release has ended.
 
         Raises:
             PlatformError: it does not end in ten minutes.
         """
-        deadline, part = time.monotonic() + RELEASE_SECONDS, 0
+        deadline, parts = time.monotonic() + RELEASE_SECONDS, cycle(range(first, PARTS + 1))
         while not self.ended(watch):
             if time.monotonic() > deadline:
                 raise PlatformError(
@@ -105,9 +115,8 @@ class Sample:
                     where=f"Airflow, run {watch.run_id}",
                     do=f"see `platform run {PROJECT} release status`",
                 )
-            words = ("--month", str(month), "--rows", str(rows), "--part", f"{part % PARTS + 1}/{PARTS}")
+            words = ("--month", str(month), "--rows", str(rows), "--part", f"{next(parts)}/{PARTS}")
             self.step("replay", *words, told=False)
-            part += 1
 
     def watched_release(self) -> DagRun | None:
         """The run that watches a release now, if there is one."""
@@ -151,6 +160,12 @@ class Sample:
         """A client of MLflow."""
         service = self.runtime.stack.service("mlflow")
         return MLflow(service.local.url, "admin", self.runtime.stack.secrets["MLFLOW_ADMIN_PASSWORD"])
+
+    def _ingest(self, months: str) -> Training:
+        self.step("land", "--months", months)
+        began = datetime.now(UTC)
+        follow(self.airflow, start(self.airflow, f"{PROJECT}__ingest"))
+        return self._training(began)
 
     def _training(self, since: datetime) -> Training:
         """Follow the training that something has started since then."""

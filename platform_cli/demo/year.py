@@ -7,14 +7,14 @@ from pathlib import Path
 
 from platform_cli.clients.airflow import DagRun
 from platform_cli.demo.book import MONTHS, Book, Row
-from platform_cli.demo.sample import PROJECT, Sample, chapter, say
+from platform_cli.demo.sample import ALL_ROWS, PROJECT, Sample, chapter, say
 from platform_cli.errors import PlatformError, UsageError
 from platform_cli.output import out
 
 START_MONTHS = 2
 """How many months the first model is trained on."""
-ALL_ROWS = 100_000
-"""More than any month has."""
+LAST_WEEK = 40
+"""The part of a month from which on its rows are of its last seven days, on which no candidate is trained."""
 
 
 def parse_months(text: str) -> list[int]:
@@ -68,14 +68,14 @@ def _begin(sample: Sample, book: Book, start: str) -> None:
 
 def _month(sample: Sample, book: Book, month: int) -> None:
     """A month arrives: it is answered by what serves, then its outcomes are known, and the monitor decides whether a
-    training is due, whose candidate the next month's first requests try out."""
+    training is due. Its candidate is tried out on the month's last week, which it has not been trained on."""
     chapter(f"{MONTHS[month - 1]} arrives")
-    watch = sample.watched_release()
-    sample.new_data(str(month))
-    sample.send(month, ALL_ROWS, watch)
-    released = _outcome(sample, watch)
+    with sample.requests_first(month):
+        sample.send(month)
     found = sample.step("hindsight", "--month", str(month), "--version", str(book.first))
     findings, training = sample.look()
+    watch = (training.watch if training else None) or sample.watched_release()
+    released = _release(sample, month, watch) if watch else None
     book.metric = found["metric"]
     row = Row(
         month=month,
@@ -97,14 +97,10 @@ def _month(sample: Sample, book: Book, month: int) -> None:
     say(f"  {book.metric}: the first model {row.frozen:.4f}, the platform {row.platform:.4f} ({row.gain:+.4f})")
 
 
-def _outcome(sample: Sample, watch: DagRun | None) -> str | None:
-    """How the release that this month's requests decided has ended; None if there was none, or it goes on. The first
-    version's was over before anybody asked."""
-    if watch is None or not sample.ended(watch):
-        return None
+def _release(sample: Sample, month: int, watch: DagRun) -> str:
+    """Replay the month's last week, over and over, until the release has ended: how it did."""
+    sample.send_until_released(month, ALL_ROWS, watch, first=LAST_WEEK)
     release = sample.step("release", "status", told=False)
-    if release["strategy"] == "direct":
-        return None
     outcome = f"version {release['version']} {release['state'].replace('_', ' ')}"
     say(f"  {outcome}: {release['reason']}")
     sample.await_served()

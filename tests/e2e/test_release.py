@@ -84,6 +84,19 @@ def test_a_canary_goes_through_its_steps_and_becomes_champion(trade: Trade) -> N
     assert trade.poll()["state"] == "promoted", "nothing is left to watch"
 
 
+def test_looks_that_see_nothing_new_are_one_observation(trade: Trade) -> None:
+    version = trade.candidate(GOOD)
+    trade.begin(version)
+    seen = "SELECT o.at, o.verdict FROM releases.observations o JOIN releases.releases r ON o.release = r.id "
+    seen += "WHERE r.project = '{name}' AND r.version = %s"
+    trade.poll()
+    ((first, verdict),) = trade.shop.sql(seen, version)
+    trade.poll()
+    ((again, same),) = trade.shop.sql(seen, version)
+    assert again > first
+    assert same == verdict
+
+
 @pytest.mark.parametrize("limit", ["disagreement", "performance_loss"])
 def test_a_breach_rolls_back_within_one_poll(trade: Trade, limit: str) -> None:
     if limit == "performance_loss":

@@ -70,7 +70,7 @@ def test_the_year_in_figures(tmp_path: Path) -> None:
 
 
 def test_the_table_says_what_happened(tmp_path: Path) -> None:
-    book = Book(tmp_path / "year.json", rows=[row(3), row(4, gate="refused: roc_auc", drift=False)])
+    book = Book(tmp_path / "year.json", rows=[row(3), row(4, gate="refused: roc_auc", released=None, drift=False)])
     console = Console(width=200)
     with console.capture() as captured:
         console.print(book.table())
@@ -104,24 +104,36 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 WATCH = DagRun("flight_delay__release", "r", "running", datetime(2024, 1, 1, tzinfo=UTC), None, None)
 
 
-@pytest.mark.parametrize(
-    ("polls", "expected"),
-    [
-        (0, [f"1-{PARTS}/{PARTS}"]),
-        (2, [f"1/{PARTS}", f"2/{PARTS}", f"3-{PARTS}/{PARTS}"]),
-        (10**6, [*(f"{part}/{PARTS}" for part in range(1, PARTS)), f"{PARTS}-{PARTS}/{PARTS}"]),
-    ],
-)
-def test_a_month_is_sent_whole_in_small_parts_while_a_release_is_watched(
-    sent: list[str], polls: int, expected: list[str]
-) -> None:
-    Sample(None, Told(polls)).send(4, 1000, WATCH)  # type: ignore[arg-type]
-    assert sent == expected
+def test_a_release_that_is_over_gets_no_traffic(sent: list[str]) -> None:
+    Sample(None, Told(0)).send_until_released(7, 1000, WATCH)  # type: ignore[arg-type]
+    assert sent == []
 
 
-def test_without_a_release_a_month_is_sent_at_once(sent: list[str]) -> None:
-    Sample(None, None).send(4, 1000, None)  # type: ignore[arg-type]
-    assert sent == [f"1-{PARTS}/{PARTS}"]
+def test_the_last_part_of_a_month_is_sent_over_and_over(sent: list[str]) -> None:
+    Sample(None, Told(4)).send_until_released(7, 1000, WATCH, first=PARTS - 1)  # type: ignore[arg-type]
+    assert sent == [f"{PARTS - 1}/{PARTS}", f"{PARTS}/{PARTS}"] * 2
+
+
+class Paused:
+    """Stands for Airflow: writes down which DAGs are paused when."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pause(self, dag_id: str) -> None:
+        self.told.append(f"pause {dag_id}")
+
+    def unpause(self, dag_id: str) -> None:
+        self.told.append(f"unpause {dag_id}")
+
+
+def test_the_monitor_waits_for_the_requests_and_is_let_go_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow = Paused()
+    sample = Sample(None, airflow)  # type: ignore[arg-type]
+    monkeypatch.setattr(Sample, "_ingest", lambda self, months: airflow.told.append(f"ingest {months}"))
+    with pytest.raises(KeyboardInterrupt), sample.requests_first(4):
+        raise KeyboardInterrupt
+    assert airflow.told == ["pause flight_delay__monitor", "ingest 4", "unpause flight_delay__monitor"]
 
 
 def test_traffic_goes_on_until_the_release_has_ended(sent: list[str]) -> None:

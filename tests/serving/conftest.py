@@ -5,6 +5,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.models import infer_signature
-from serving_fakes import AsgiClient, FakeRegistry, wait_for
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
@@ -28,6 +28,7 @@ from serving.models.follower import Follower
 from serving.models.loader import Loader
 from serving.run import Server, make_server
 from serving.settings import Settings
+from tests.serving.fakes import AsgiClient, FakeRegistry, wait_for
 from tools.postgres import Postgres
 
 ROWS = 60
@@ -125,8 +126,7 @@ def follower(registry: FakeRegistry, loader: Loader, metrics: Metrics) -> Follow
     return Follower(registry, loader, metrics)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings_in(directory: Path) -> Settings:
     """Settings of a server with the keys `client-key` (predict, feedback) and `admin-key` (admin, metrics)."""
     keys = {"client:predict+feedback": "client-key", "admin:admin+metrics": "admin-key"}
     hashed = ",".join(f"{name}:{sha256(key.encode()).hexdigest()}" for name, key in keys.items())
@@ -136,10 +136,32 @@ def settings(tmp_path: Path) -> Settings:
         tracking_uri="http://mlflow",
         api_keys=parse_builtin_keys(hashed),
         webhook_secret="webhook-secret",
-        data_dir=tmp_path,
+        data_dir=directory,
         poll_seconds=0.02,
         max_body_bytes=20_000,
     )
+
+
+@contextmanager
+def running(server: Server) -> Iterator[AsgiClient]:
+    """A client with a key of a server that runs: it follows the registry and writes its journal."""
+    loop = asyncio.new_event_loop()
+    lifespan = server.control.router.lifespan_context(server.control)
+    loop.run_until_complete(lifespan.__aenter__())
+    yield AsgiClient(server.app, loop, {"authorization": "Bearer client-key"})
+    loop.run_until_complete(lifespan.__aexit__(None, None, None))
+    loop.close()
+
+
+def add_classifier(registry: FakeRegistry, directory: Path, server: Server) -> None:
+    """Serve the classifier as `m`."""
+    registry.add("m", directory, {DIGEST_TAG: artifact_digest(directory), ENTITY_KEY_TAG: "flight_id"})
+    wait_for(lambda: "m" in server.follower.catalog.deployments)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_in(tmp_path)
 
 
 @pytest.fixture
@@ -149,21 +171,25 @@ def server(settings: Settings, registry: FakeRegistry) -> Server:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[AsgiClient]:
-    """A client with a key of a server that runs: it follows the registry and writes its journal."""
-    loop = asyncio.new_event_loop()
-    running = server.control.router.lifespan_context(server.control)
-    loop.run_until_complete(running.__aenter__())
-    yield AsgiClient(server.app, loop, {"authorization": "Bearer client-key"})
-    loop.run_until_complete(running.__aexit__(None, None, None))
-    loop.close()
+    with running(server) as client:
+        yield client
 
 
 @pytest.fixture
 def served(client: AsgiClient, registry: FakeRegistry, model_dir: Path, server: Server) -> AsgiClient:
     """A client of a server that serves the classifier as `m`."""
-    registry.add("m", model_dir, {DIGEST_TAG: artifact_digest(model_dir), ENTITY_KEY_TAG: "flight_id"})
-    wait_for(lambda: "m" in server.follower.catalog.deployments)
+    add_classifier(registry, model_dir, server)
     return client
+
+
+@pytest.fixture(scope="module")
+def lasting(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AsgiClient]:
+    """As `served`, one for all tests of a file: for those that only ask, and look at nothing but the answer."""
+    registry = FakeRegistry()
+    server = make_server(settings_in(tmp_path_factory.mktemp("server")), registry)
+    with running(server) as client:
+        add_classifier(registry, model_dir, server)
+        yield client
 
 
 @pytest.fixture

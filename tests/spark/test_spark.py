@@ -21,7 +21,7 @@ from pipelines.batch.parts import Job, open_job, score_part
 from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.models.model_store import MODEL_FILE
-from tests.pipelines.batch_cases import made_job, orders
+from tests.pipelines.batch.cases import made_job, orders
 
 ENVS = Path(os.environ["PLATFORM_TEST_ENVS"])
 REPO = Path(__file__).resolve().parents[2]

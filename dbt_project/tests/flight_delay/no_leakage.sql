@@ -15,7 +15,7 @@ outcomes as (
 
 select flight_id, 'weather of the hour of departure or later' as leak
 from features
-where weather_observed_at >= date_trunc('hour', scheduled_departure_utc)
+where greatest(weather_observed_at, area_observed_at) >= date_trunc('hour', scheduled_departure_utc)
 
 union all
 

@@ -9,6 +9,18 @@ timetable as (
     select origin, departure_hour_utc, count(*)::int as departures
     from flights
     group by origin, departure_hour_utc
+),
+
+-- The three airports share their sky: a storm over one of them holds up all.
+area as (
+    select
+        observed_at,
+        avg(precipitation) as precipitation,
+        min(visibility) as visibility,
+        max(wind_speed) as wind_speed,
+        avg(pressure) as pressure
+    from {{ ref('stg_weather') }}
+    group by observed_at
 )
 
 select
@@ -46,6 +58,11 @@ select
     weather.precipitation,
     weather.pressure,
     weather.visibility,
+    area.observed_at as area_observed_at,
+    area.precipitation as area_precipitation,
+    area.visibility as area_visibility,
+    area.wind_speed as area_wind_speed,
+    area.pressure - area_earlier.pressure as pressure_change,
     flights.arrival_delay > 15 as is_late
 from flights
 inner join timetable
@@ -54,6 +71,8 @@ left join timetable as earlier
     on flights.origin = earlier.origin and flights.departure_hour_utc - interval '1 hour' = earlier.departure_hour_utc
 left join {{ ref('stg_weather') }} as weather
     on flights.origin = weather.origin and flights.departure_hour_utc - interval '1 hour' = weather.observed_at
+left join area on flights.departure_hour_utc - interval '1 hour' = area.observed_at
+left join area as area_earlier on area.observed_at - interval '3 hours' = area_earlier.observed_at
 left join {{ ref('stg_airlines') }} as airlines on flights.carrier = airlines.carrier
 left join {{ ref('stg_planes') }} as planes on flights.tail_number = planes.tail_number
 left join {{ ref('stg_airports') }} as airports on flights.destination = airports.airport
