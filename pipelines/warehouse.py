@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.environment import Environment
 from pipelines.errors import StepError
@@ -26,13 +27,14 @@ def open_database(
 ) -> psycopg.Connection[tuple[Any, ...]]:
     """Open the database at `url`, with times in UTC; an unreachable one is a StepError that names host and database, no
     password."""
+    options = f"{conninfo_to_dict(url).get('options') or ''} -c TimeZone=UTC".strip()
     try:
         return psycopg.connect(
             url,
             autocommit=autocommit,
             connect_timeout=CONNECT_SECONDS,
             application_name=application,
-            options="-c TimeZone=UTC",
+            options=options,
         )
     except psycopg.OperationalError as error:
         parts = urlsplit(url)

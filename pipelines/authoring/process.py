@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from pipelines.errors import StepError
 
@@ -18,23 +18,41 @@ def run_whole(command: list[str], variables: Mapping[str, str], directory: str, 
 
     It has a session of its own, so that whatever ends this call, Ctrl-C among it, ends all that it started.
     """
-    process = subprocess.Popen(
-        command,
-        env=dict(variables),
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process: subprocess.Popen[str] | None = None
     try:
+        with _signals_later():
+            process = subprocess.Popen(
+                command,
+                env=dict(variables),
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
         output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         raise StepError(f"it did not end within {seconds:.0f} s", do="make it faster, or its sample smaller") from None
     finally:
-        _end(process)
+        if process is not None:
+            _end(process)
     return process.returncode, output, errors
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block has ended: a process that is being started would be lost to them."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for waiting in came:
+            signal.raise_signal(waiting)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

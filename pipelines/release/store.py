@@ -152,19 +152,17 @@ class Store:
 
     def mark(self, row: Row, marks: dict[str, Any], figures: dict[str, Any], verdict: str) -> None:
         """Keep what a look at the release has seen; one that saw nothing new renews the row of the last one."""
-        what = (row.step, Jsonb(figures), verdict)
         with self._connection.transaction():
             self._connection.execute("UPDATE releases.releases SET marks = %s WHERE id = %s", (Jsonb(marks), row.id))
             renewed = self._connection.execute(
-                "UPDATE releases.observations SET at = clock_timestamp() WHERE release = %s AND at = "
-                "(SELECT max(at) FROM releases.observations WHERE release = %s) "
-                "AND (step, figures, verdict) = (%s, %s, %s)",
-                (row.id, row.id, *what),
+                "UPDATE releases.observations SET at = clock_timestamp(), verdict = %s WHERE release = %s AND at = "
+                "(SELECT max(at) FROM releases.observations WHERE release = %s) AND (step, figures) = (%s, %s)",
+                (verdict, row.id, row.id, row.step, Jsonb(figures)),
             )
             if not renewed.rowcount:
                 self._connection.execute(
                     "INSERT INTO releases.observations (release, step, figures, verdict) VALUES (%s, %s, %s, %s)",
-                    (row.id, *what),
+                    (row.id, row.step, Jsonb(figures), verdict),
                 )
 
     def end(self, row: Row, ending: Ending, reason: str) -> Row:

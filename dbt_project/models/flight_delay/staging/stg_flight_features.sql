@@ -11,14 +11,14 @@ timetable as (
     group by origin, departure_hour_utc
 ),
 
--- The three airports share their sky: a storm over one of them holds up all.
+-- The three airports share their sky: a storm over one of them holds up all. A sum of doubles depends on their order.
 area as (
     select
         observed_at,
-        avg(precipitation) as precipitation,
+        avg(precipitation order by origin) as precipitation,
         min(visibility) as visibility,
         max(wind_speed) as wind_speed,
-        avg(pressure) as pressure
+        avg(pressure order by origin) as pressure
     from {{ ref('stg_weather') }}
     group by observed_at
 )
