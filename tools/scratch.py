@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import tempfile
@@ -27,7 +28,8 @@ def free_ports(count: int) -> list[int]:
     """Ports of loopback that nobody listens on, all different."""
     found: list[int] = []
     with ExitStack() as held:
-        for port in range(FIRST_PORT + os.getpid() % 4000, LAST_PORT):
+        # two callers at the same time begin far apart
+        for port in range(FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT - 1000), LAST_PORT):
             probe = held.enter_context(socket.socket())
             try:
                 probe.bind(("127.0.0.1", port))
@@ -52,23 +54,27 @@ class CommandFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack at `home`. `settings` are those that differ from the defaults."""
+    """A stack at `home`. `settings` are those that differ from the defaults; services, commands and projects are those
+    of the `checkout`."""
 
     home: Path
     settings: dict[str, str] = field(default_factory=dict)
+    checkout: Path = REPO
 
     def platform(
         self, *words: str, check: bool = False, timeout: float = COMMAND_SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """Run the `platform` command on this stack.
+        """Run the checkout's `platform` command on this stack, without accounts that this process signed in with.
 
         Raises:
             CommandFailed: with `check`, if it exits other than 0.
         """
+        shell = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+        own = {"PLATFORM_HOME": str(self.home), "PYTHONPATH": str(self.checkout), "COLUMNS": "200"}
         done = subprocess.run(
             [str(PLATFORM), *words],
-            env=os.environ | {"PLATFORM_HOME": str(self.home), "COLUMNS": "200"},
-            cwd=REPO,
+            env=shell | own,
+            cwd=self.checkout,
             capture_output=True,
             text=True,
             timeout=timeout,

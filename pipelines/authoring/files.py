@@ -56,6 +56,7 @@ def _dump(content: Any) -> str:
 
 
 def _declaration(plan: Plan) -> str:
+    nullable = [item.name for item in plan.features if item.nullable]
     sections = {
         "description": f"What is {plan.target.name} of the next rows of {plan.table}?",
         "task": plan.task,
@@ -68,6 +69,7 @@ def _declaration(plan: Plan) -> str:
             "target": plan.target.name,
             "target_known_after": "0s",
             "features": {item.name: item.kind for item in plan.features},
+            **({"nullable": nullable} if nullable else {}),
         },
         "training": {
             "entry_point": "train:build",

@@ -112,6 +112,8 @@ def guess(
     dropped = [f"{column.name} ({_reason(column)})" for column in left if not _feature(column)]
     if not features:
         raise StepError("no column is left that could be a feature", do="add features to the table")
+    if gaps := [column.name for column, _ in features if column.known < column.rows]:
+        notes.append(f"may be missing: {', '.join(gaps)} (guessed)")
     if dropped:
         notes.append(f"left out: {', '.join(dropped)}")
     return Roles(found[0], found[1], found[2], decided, features, tuple(notes))

@@ -44,6 +44,8 @@ class Field:
     """Of PostgreSQL, as the mart's contract has it."""
     kind: FeatureType | None = None
     """Of the feature, if it is one."""
+    nullable: bool = False
+    """Whether values were missing in the rows that were looked at."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def from_roles(name: str, table: str, roles: Roles, columns: dict[str, AirbyteTy
 
 
 def _field(column: Column, type_name: str, kind: FeatureType | None = None) -> Field:
-    return Field(identifier(column.name), column.name, type_name, kind)
+    return Field(identifier(column.name), column.name, type_name, kind, nullable=column.known < column.rows)
 
 
 def identifier(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,20 +68,21 @@ def load_snapshot(env: Environment, project: Project, uri: str) -> Snapshot:
 
 def features_of(rows: pd.DataFrame, project: Project) -> pd.DataFrame:
     """The features of `rows` as the model takes them, in declared order."""
-    return typed(rows, project.data.features)
+    return typed(rows, project.data.features, project.data.nullable)
 
 
-def typed(rows: pd.DataFrame, features: Mapping[str, FeatureType]) -> pd.DataFrame:
+def typed(rows: pd.DataFrame, features: Mapping[str, FeatureType], nullable: Collection[str] = ()) -> pd.DataFrame:
     """The columns `features` of `rows` as a model takes them, in this order.
 
-    Categories are strings or None, numbers floats; integers and booleans with missing values are floats too.
+    Categories are strings or None, numbers floats; integers and booleans that are `nullable`, or have missing values,
+    are floats too.
     """
     columns: dict[str, pd.Series] = {}
     for name, kind in features.items():
         values = rows[name]
         if kind == "category":
             columns[name] = values.astype(object).where(values.notna(), None)
-        elif kind == "number" or values.isna().any():
+        elif kind == "number" or name in nullable or values.isna().any():
             columns[name] = values.astype("float64")
         else:
             columns[name] = values.astype("int64" if kind == "integer" else "bool")

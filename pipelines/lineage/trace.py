@@ -174,15 +174,7 @@ def _table(run: Run, project: Project | None) -> str | None:
 
 def _prediction(env: Environment, prediction_id: str) -> Row:
     """The stored prediction that was answered, and what shadows said of the same record."""
-    try:
-        uuid = UUID(prediction_id)
-    except ValueError:
-        raise StepError(
-            f"{prediction_id!r} is not the id of a prediction",
-            do="give the `prediction_id` that the model server answered with",
-        ) from None
-    # An id is a UUID of version 7 (RFC 9562) and begins with its moment, which tells the partition.
-    made_at = datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)
+    uuid, made_at = _read_id(prediction_id)
     with open_database(env.predictions_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(
             f"SELECT {_FIELDS} FROM predictions WHERE created_at = %s AND prediction_id = %s"  # noqa: S608 (a constant)
@@ -198,6 +190,21 @@ def _prediction(env: Environment, prediction_id: str) -> Row:
     answered, *shadows = found
     others = [{key: row[key] for key in ("role", "version", "prediction", "probability")} for row in shadows]
     return {"prediction_id": str(uuid), **answered, "shadows": others}
+
+
+def _read_id(prediction_id: str) -> tuple[UUID, datetime]:
+    """The id, and the moment it was made at, which tells the partition: the first 48 bits of a UUID of version 7 are
+    milliseconds since 1970 (RFC 9562, 5.7)."""
+    try:
+        uuid = UUID(prediction_id)
+        if uuid.version != 7:
+            raise ValueError("of another version")
+        return uuid, datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)
+    except ValueError:  # also of a moment after the year 9999
+        raise StepError(
+            f"{prediction_id!r} is not the id of a prediction",
+            do="give the `prediction_id` that the model server answered with",
+        ) from None
 
 
 def _version(env: Environment, client: MlflowClient, name: str, number: int) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from contract import EXAMPLE_OUTPUT_TAG, artifact_digest, example_output
 from pipelines.errors import StepError
-from pipelines.project import Task
+from pipelines.project import Project, Task
 
 MODEL_FILE = "model.skops"
 EXAMPLE_ROWS = 3
@@ -36,10 +37,12 @@ COLUMN_TYPES = {
 OUTPUT_TYPES: dict[Task, DataType] = {"classification": DataType.long, "regression": DataType.double}
 
 
-def signature(x: pd.DataFrame, task: Task) -> ModelSignature:
-    """One column a feature, required unless values are missing in `x`; the answer is the class (0, 1) or the value."""
+def signature(x: pd.DataFrame, task: Task, nullable: Collection[str] = ()) -> ModelSignature:
+    """One column a feature, required unless it is `nullable` or values are missing in `x`; the answer is the class
+    (0, 1) or the value."""
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(COLUMN_TYPES[str(values.dtype)], name, required=not values.isna().any()) for name, values in x.items()
+        ColSpec(COLUMN_TYPES[str(values.dtype)], name, required=name not in nullable and not values.isna().any())
+        for name, values in x.items()
     ]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(OUTPUT_TYPES[task])]))
 
@@ -69,14 +72,14 @@ def _is_trusted(name: str) -> bool:
         return False
 
 
-def log_model(model: Any, x: pd.DataFrame, task: Task, scratch: Path) -> str:
+def log_model(model: Any, x: pd.DataFrame, project: Project, scratch: Path) -> str:
     """Log the fitted `model` to the active run; `x` (training features) gives signature and example. The model's id."""
     file = scratch / MODEL_FILE
     skops.io.dump(model, file)
     info = mlflow.sklearn.log_model(
         model,
         name="model",
-        signature=signature(x, task),
+        signature=signature(x, project.task, project.data.nullable),
         input_example=x.head(EXAMPLE_ROWS),
         serialization_format="skops",
         skops_trusted_types=trusted_types(file),

@@ -19,6 +19,7 @@ class Data(Section):
     target: Column
     target_known_after: Duration = "0s"
     features: dict[Column, FeatureType] = Field(min_length=1)
+    nullable: list[Column] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _roles_are_distinct(self) -> Data:
@@ -28,4 +29,6 @@ class Data(Section):
                 raise ValueError(f"{column!r} is the {role}: it cannot be a feature too")
         if len(set(roles.values())) < len(roles):
             raise ValueError("entity_key, event_time and target must be three different columns")
+        if unknown := [name for name in self.nullable if name not in self.features]:
+            raise ValueError(f"nullable: {', '.join(unknown)} is no feature")
         return self

@@ -43,6 +43,21 @@ def ask(project: Project, model: Any, x: pd.DataFrame) -> Array:
     return scoring.checked(found, len(x), f"projects/{project.name}")
 
 
+def ask_without(project: Project, model: Any, x: pd.DataFrame) -> None:
+    """StepError if the fitted `model` cannot answer a row of `x` whose nullable features are missing."""
+    row = x.head(1).copy()
+    for name in project.data.nullable:
+        row[name] = None if row[name].dtype == object else float("nan")
+    try:
+        ask(project, model, row)
+    except StepError as error:
+        raise StepError(
+            f"the model cannot answer when data.nullable is missing: {error.what}",
+            where=error.where,
+            do="impute the missing values in the model, or take the features out of data.nullable",
+        ) from error
+
+
 def importance(project: Project, model: Any, test: Window) -> pd.DataFrame:
     """`feature` and `importance` (loss of the declared metric when the feature is shuffled), the most important first,
     on a sample of the test window."""

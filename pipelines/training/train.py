@@ -157,7 +157,7 @@ def _log(run_id: str, material: Material, trained: Trained, scratch: Path) -> No
             context="training",
         )
         mlflow.log_artifacts(str(kept))
-        model_id = model_store.log_model(trained.model, train.x, project.task, scratch)
+        model_id = model_store.log_model(trained.model, train.x, project, scratch)
         logged = model_store.download(f"models:/{model_id}", scratch / "logged")
         mlflow.set_tags(
             {DIGEST_TAG: artifact_digest(logged), tracking.MODEL_TAG: model_id}

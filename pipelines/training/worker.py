@@ -24,7 +24,7 @@ from pipelines.data.dataset import Snapshot, Window, split_by_time
 from pipelines.errors import StepError
 from pipelines.progress import stage
 from pipelines.project import Project, Search, Value
-from pipelines.training.fit import ask, fit, importance, store
+from pipelines.training.fit import ask, ask_without, fit, importance, store
 from pipelines.training.limits import bounded_memory, die_with_parent
 
 ROWS_FILE, MODEL_FILE, ANSWERS_FILE, IMPORTANCE_FILE = "rows.parquet", "fitted.skops", "answers.npz", "importance.csv"
@@ -102,6 +102,7 @@ def _work(job: Job, tell: Tell) -> Outcome:
         with stage(f"fit on {len(train.y)} rows"):
             model = fit(project, outcome.parameters, train)
         answers = {"train": ask(project, model, train.x), "test": ask(project, model, test.x)}
+        ask_without(project, model, train.x)
         importance(project, model, test).to_csv(directory / IMPORTANCE_FILE, index=False)
         store(project, model, directory / MODEL_FILE)
     np.savez(directory / ANSWERS_FILE, train=answers["train"], test=answers["test"])

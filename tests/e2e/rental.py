@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ import psycopg
 
 from pipelines.environment import Environment
 from pipelines.monitoring import predictions
-from tools.scratch import COMMAND_SECONDS, PLATFORM, REPO, CommandFailed, Stack, new_stack
+from tools.scratch import REPO, Stack, new_stack
 
 NAME = "hires"
 PARTS = ("airbyte", "compose", "contract", "dags", "dbt_project", "pipelines", "platform_cli", "serving")
@@ -62,29 +60,8 @@ def hires(first: datetime, days: int, warmth: float) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Checkout(Stack):
-    """A stack whose services, commands and projects are those of a checkout of its own."""
-
-    directory: Path = REPO
-
-    def platform(
-        self, *words: str, check: bool = False, timeout: float = COMMAND_SECONDS
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the `platform` command of this checkout in it."""
-        own = {"PLATFORM_HOME": str(self.home), "PYTHONPATH": str(self.directory), "COLUMNS": "200"}
-        done = subprocess.run(
-            [str(PLATFORM), *words],
-            env=os.environ | own,
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        if check and done.returncode:
-            raise CommandFailed(f"platform {' '.join(words)} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
-        return done
+class Rental(Stack):
+    """A stack with the project, and what its people do."""
 
     def told(self, *words: str) -> Any:
         """The JSON that a command prints."""
@@ -148,7 +125,7 @@ class Checkout(Stack):
 
 
 @contextmanager
-def open_checkout(envs: Path) -> Iterator[Checkout]:
+def open_rental(envs: Path) -> Iterator[Rental]:
     """A checkout without any project on a stack of its own, which is up."""
     directory = Path(tempfile.mkdtemp(prefix="platform-checkout-", dir="/var/tmp"))
     directory.chmod(0o755)
@@ -158,7 +135,7 @@ def open_checkout(envs: Path) -> Iterator[Checkout]:
     bare = new_stack(envs)
     with (bare.home / "platform.env").open("a") as file:
         file.write("AIRFLOW_REFRESH_SECONDS=2\n")
-    made = Checkout(bare.home, bare.settings, directory)
+    made = Rental(bare.home, bare.settings, directory)
     try:
         made.platform("up", check=True)
         yield made

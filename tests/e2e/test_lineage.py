@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import psycopg
@@ -132,7 +131,7 @@ def test_a_model_that_is_no_longer_registered_is_traced_by_the_record(shop: Shop
 def test_what_is_asked_for_wrongly_is_told(shop: Shop) -> None:
     for words, message in (
         (("trace", "42"), "'42' is not the id of a prediction"),
-        (("trace", str(uuid4())), "there is no prediction"),
+        (("trace", "019350b4-5e6b-7abc-8def-012345000000"), "there is no prediction 019350b4"),
         (("runs", "show", "nothing-like-it"), "no pipeline run is called 'nothing-like-it'"),
     ):
         done = call(shop, *words)

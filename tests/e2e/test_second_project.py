@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.e2e.conftest import ENVS
-from tests.e2e.rental import NAME, Checkout, hires, open_checkout
+from tests.e2e.rental import NAME, Rental, hires, open_rental
 from tests.e2e.trade import awaited
 
 STEPS = [{"share": 30, "requests": 30}, {"share": 70, "requests": 110}]
@@ -33,8 +33,8 @@ DECISIONS = "SELECT trigger, train, evidence FROM triggers.decisions WHERE proje
 
 
 @pytest.fixture(scope="module")
-def checkout() -> Iterator[Checkout]:
-    with open_checkout(ENVS) as opened:
+def rental() -> Iterator[Rental]:
+    with open_rental(ENVS) as opened:
         yield opened
 
 
@@ -48,95 +48,93 @@ def spring() -> pd.DataFrame:
     return hires(datetime(2024, 3, 1), 60, warmth=15.0)
 
 
-def land(checkout: Checkout, name: str, rows: pd.DataFrame) -> None:
-    rows.to_csv(checkout.directory / name, index=False)
-    landed = checkout.run_step("land", NAME, "--file", name)
+def land(rental: Rental, name: str, rows: pd.DataFrame) -> None:
+    rows.to_csv(rental.checkout / name, index=False)
+    landed = rental.run_step("land", NAME, "--file", name)
     assert landed["files"] == [f"{NAME}/{name}"]
 
 
-def test_a_second_project_is_made_trained_and_served(checkout: Checkout, winter: pd.DataFrame) -> None:
-    winter.to_csv(checkout.directory / "winter.csv", index=False)
-    made = checkout.platform("new", NAME, "--from", "winter.csv", check=True).stdout
+def test_a_second_project_is_made_trained_and_served(rental: Rental, winter: pd.DataFrame) -> None:
+    winter.to_csv(rental.checkout / "winter.csv", index=False)
+    made = rental.platform("new", NAME, "--from", "winter.csv", check=True).stdout
     for guessed in ("entity key: hire_id", "event time: starts_at", "target: hired", "task: regression"):
         assert f"{guessed} (guessed)" in made
-    file = checkout.directory / "projects" / NAME / "project.yaml"
+    file = rental.checkout / "projects" / NAME / "project.yaml"
     text = file.read_text()
     for old, new in DECLARED.items():
         assert old in text
         text = text.replace(old, new)
     file.write_text(text)
-    checkout.platform("check", check=True)
-    checkout.platform("up", check=True)
-    land(checkout, "winter.csv", winter)
+    rental.platform("check", check=True)
+    rental.platform("up", check=True)
+    land(rental, "winter.csv", winter)
 
-    loop = checkout.platform("run", NAME, "loop", check=True)
+    loop = rental.platform("run", NAME, "loop", check=True)
     for part in ("ingest", "train", "monitor"):
         assert f"{NAME}__{part}" in loop.stderr
-    (version,) = checkout.told("models", "list", NAME)
+    (version,) = rental.told("models", "list", NAME)
     assert (version["version"], version["aliases"], version["metric"]) == (1, ["champion"], "r2")
     assert version["value"] > 0.8
-    assert trainings(checkout) == ["new_data"]
-    awaited(lambda: checkout.serves(1, winter.tail(1)), "version 1 in service")
-    (answered,) = checkout.ask(winter.tail(1))
+    assert trainings(rental) == ["new_data"]
+    awaited(lambda: rental.serves(1, winter.tail(1)), "version 1 in service")
+    (answered,) = rental.ask(winter.tail(1))
     assert answered["predictions"][0]["prediction"] == pytest.approx(winter["hired"].iloc[-1], abs=6)
-    awaited(checkout.settled, "the end of the first loop")
-    assert checkout.airflow.get("/api/v2/importErrors").json()["import_errors"] == []
+    awaited(rental.settled, "the end of the first loop")
+    assert rental.airflow.get("/api/v2/importErrors").json()["import_errors"] == []
 
 
 def test_the_loop_finds_the_drift_and_the_loss_and_releases_a_better_model(
-    checkout: Checkout, spring: pd.DataFrame
+    rental: Rental, spring: pd.DataFrame
 ) -> None:
-    asked = checkout.ask(spring.head(800), together=100)
+    asked = rental.ask(spring.head(800), together=100)
     assert {answer["version"] for answer in asked} == {1}
-    land(checkout, "spring.csv", spring)
+    land(rental, "spring.csv", spring)
     path = f"/api/v2/dags/{NAME}__ingest/dagRuns"
-    checkout.airflow.post(path, json={"logical_date": None, "conf": {}}).raise_for_status()
+    rental.airflow.post(path, json={"logical_date": None, "conf": {}}).raise_for_status()
 
-    awaited(lambda: [run["state"] for run in checkout.runs("ingest")] == ["success"] * 2, "the end of the ingestion")
-    awaited(lambda: checkout.runs("monitor") and len(trainings(checkout)) == 2, "the decision to train again")
-    awaited(lambda: checkout.runs("train") and len(checkout.sql(RELEASES)) == 2, "the release of version 2")
-    check_what_the_monitor_found(checkout)
+    awaited(lambda: [run["state"] for run in rental.runs("ingest")] == ["success"] * 2, "the end of the ingestion")
+    awaited(lambda: rental.runs("monitor") and len(trainings(rental)) == 2, "the decision to train again")
+    awaited(lambda: rental.runs("train") and len(rental.sql(RELEASES)) == 2, "the release of version 2")
+    check_what_the_monitor_found(rental)
 
     rest = [spring.iloc[start : start + 40] for start in range(800, len(spring), 40)]
     turn = cycle(rest)
 
     def over() -> bool:
-        checkout.ask(next(turn))
-        return bool(checkout.sql(RELEASES)[-1][-1] != "running")
+        rental.ask(next(turn))
+        return bool(rental.sql(RELEASES)[-1][-1] != "running")
 
     awaited(over, "the end of the release")
-    assert checkout.sql(RELEASES) == [(1, "direct", "promoted"), (2, "canary", "promoted")]
-    seen = checkout.run_step("release", NAME, "status")["figures"]
+    assert rental.sql(RELEASES) == [(1, "direct", "promoted"), (2, "canary", "promoted")]
+    seen = rental.run_step("release", NAME, "status")["figures"]
     assert seen["performance_loss"]["rows"] >= 100
     assert seen["performance_loss"]["value"] < -0.1, "the spring's model is far better on the spring"
     assert seen["error_rate"]["value"] == 0
-    awaited(lambda: checkout.serves(2, rest[0].head(1)), "version 2 in service")
+    awaited(lambda: rental.serves(2, rest[0].head(1)), "version 2 in service")
 
 
-def trainings(checkout: Checkout) -> list[str]:
+def trainings(rental: Rental) -> list[str]:
     """What started each training that began."""
-    return [trigger for trigger, train, _ in checkout.sql(DECISIONS) if train]
+    return [trigger for trigger, train, _ in rental.sql(DECISIONS) if train]
 
 
-def check_what_the_monitor_found(checkout: Checkout) -> None:
+def check_what_the_monitor_found(rental: Rental) -> None:
     """Drift of what the spring has moved, a loss that the outcomes show, and the training that came of it."""
-    ((version, drift, drifted, lost, labelled, found, figures),) = checkout.sql(
+    ((version, drift, drifted, lost, labelled, found, figures),) = rental.sql(
         "SELECT version, drift, drifted, lost_performance, labelled, performance, estimated "
         "FROM monitoring.runs WHERE project = %s"
     )
     assert (version, drift, lost, labelled) == (1, True, True, 801)
     assert {"temperature"} <= set(drifted)
     assert found["r2"] < figures["r2"]
-    *before, (trigger, train, evidence) = checkout.sql(DECISIONS)
+    *before, (trigger, train, evidence) = rental.sql(DECISIONS)
     assert [row[:2] for row in before] == [("new_data", True), ("new_data", False)]
     assert (trigger, train, evidence["version"]) == ("performance", True, 1)
 
 
-def test_an_answer_is_traced_to_the_files_and_the_record_names_every_run(
-    checkout: Checkout, spring: pd.DataFrame
-) -> None:
-    (answer,) = checkout.ask(spring.tail(1))
-    trace = checkout.told("trace", answer["predictions"][0]["prediction_id"])
+def test_an_answer_is_traced_to_the_files_and_the_record_names_every_run(rental: Rental, spring: pd.DataFrame) -> None:
+    (answer,) = rental.ask(spring.tail(1))
+    trace = rental.told("trace", answer["predictions"][0]["prediction_id"])
     assert trace["missing"] == [], trace["notes"]
     assert (trace["prediction"]["model"], trace["model"]["version"], trace["model"]["aliases"]) == (
         NAME,
@@ -150,25 +148,25 @@ def test_an_answer_is_traced_to_the_files_and_the_record_names_every_run(
     assert trace["run"]["pipeline_run"].startswith(f"airflow:{NAME}__train/")
     assert trace["dbt_run"]["pipeline_run"].startswith(f"airflow:{NAME}__ingest/")
 
-    listed = {run["id"]: run for run in checkout.told("runs", "list", NAME)}
+    listed = {run["id"]: run for run in rental.told("runs", "list", NAME)}
     assert {run["project"] for run in listed.values()} == {NAME}
     steps = [step["step"] for step in listed[trace["run"]["pipeline_run"]]["steps"]]
     assert steps == ["decide", "snapshot", "train", "evaluate", "register"]
     for run in (
         trace["dbt_run"]["pipeline_run"],
-        *(f"airflow:{NAME}__monitor/{run['dag_run_id']}" for run in checkout.runs("monitor")),
+        *(f"airflow:{NAME}__monitor/{run['dag_run_id']}" for run in rental.runs("monitor")),
     ):
         assert listed[run]["state"] == "done"
 
 
-def test_who_did_what_is_kept_and_a_person_goes_back(checkout: Checkout, winter: pd.DataFrame) -> None:
-    newest, first = checkout.told("models", "list", NAME)
+def test_who_did_what_is_kept_and_a_person_goes_back(rental: Rental, winter: pd.DataFrame) -> None:
+    newest, first = rental.told("models", "list", NAME)
     assert (newest["version"], newest["aliases"], newest["gate"]) == (2, ["champion"], "passed")
     assert newest["release"].endswith("every one of its 2 steps was within the limits")
     assert (first["version"], first["aliases"]) == (1, [])
-    checkout.platform("models", "rollback", NAME, "--reason", "winter is back", check=True)
-    awaited(lambda: checkout.serves(1, winter.head(1)), "version 1 in service again")
-    actions = checkout.sql("SELECT action, version, actor FROM audit.actions WHERE project = %s ORDER BY id")
+    rental.platform("models", "rollback", NAME, "--reason", "winter is back", check=True)
+    awaited(lambda: rental.serves(1, winter.head(1)), "version 1 in service again")
+    actions = rental.sql("SELECT action, version, actor FROM audit.actions WHERE project = %s ORDER BY id")
     of_canary = [(action, actor.partition("/")[0]) for action, version, actor in actions if version == 2]
     assert of_canary == [
         ("release_begin", f"airflow:{NAME}__train"),

@@ -1,9 +1,10 @@
-"""A small project and its rows, made up: no services, no network."""
+"""A small project and its rows, made up; a PostgreSQL for the tests that name one. No other service, no network."""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from pipelines.data.dataset import Snapshot
 from pipelines.environment import Environment
 from pipelines.project import Project, load_project
+from tools.postgres import Postgres
 
 DECLARATION = """\
 description: A made-up project
@@ -117,3 +119,11 @@ def variables(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def env(variables: dict[str, str]) -> Environment:
     return Environment.from_env(variables)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A server for a module. The role `pipelines` may make schemas in the database `serving`, as in the warehouse."""
+    with Postgres(Path(os.environ["PLATFORM_TEST_ENVS"])) as running:
+        running.query("GRANT CREATE ON DATABASE serving TO pipelines")
+        yield running

@@ -1,19 +1,7 @@
 """Sessions of the warehouse, on a real PostgreSQL."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from pipelines.warehouse import open_database
 from tools.postgres import Postgres
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres(Path(os.environ["PLATFORM_TEST_ENVS"])) as running:
-        yield running
 
 
 def test_times_are_in_utc_whatever_else_the_address_asks_for(postgres: Postgres) -> None:

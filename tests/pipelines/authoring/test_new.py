@@ -132,6 +132,18 @@ def test_the_templates_are_complete_modules() -> None:
         assert [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)] == ["build"]
 
 
+def test_what_was_missing_in_the_table_is_nullable() -> None:
+    declared = {
+        known: yaml.safe_load(
+            render(from_roles("churn", "crm.customers", guess([*TABLE, column("size", "number", known=known)])))[
+                "projects/churn/project.yaml"
+            ]
+        )["data"].get("nullable")
+        for known in (ROWS, ROWS - 1)
+    }
+    assert declared == {ROWS: None, ROWS - 1: ["size"]}
+
+
 def test_the_models_name_and_type_every_column_of_the_table() -> None:
     table = [*TABLE, column("MedInc", "number", 100)]
     files = render(from_roles("churn", "crm.customers", guess(table)))

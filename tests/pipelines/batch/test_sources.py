@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -32,13 +30,6 @@ SCORER = Scorer(
 TABLE = Table("marts.orders")
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres(Path(os.environ["PLATFORM_TEST_ENVS"])) as running:
-        running.query("CREATE SCHEMA marts; GRANT USAGE, CREATE ON SCHEMA marts TO pipelines")
-        yield running
-
-
 @pytest.fixture
 def env(postgres: Postgres, variables: dict[str, str]) -> Environment:
     return Environment.from_env(variables | {"WAREHOUSE_URL": postgres.url("pipelines")})
@@ -47,7 +38,7 @@ def env(postgres: Postgres, variables: dict[str, str]) -> Environment:
 def fill(env: Environment, values: list[tuple[object, ...]], price: str = "numeric") -> None:
     """The table, with the columns in another order than the model takes them, and one that it does not take."""
     with psycopg.connect(env.warehouse_url) as connection:
-        connection.execute("DROP TABLE IF EXISTS marts.orders")
+        connection.execute("CREATE SCHEMA IF NOT EXISTS marts; DROP TABLE IF EXISTS marts.orders")
         connection.execute(
             f"CREATE TABLE marts.orders (gift boolean, items int, price {price}, country text, note text, "
             "order_id text)"

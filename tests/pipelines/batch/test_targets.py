@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -24,13 +23,6 @@ from tests.pipelines.batch.cases import made_job, orders
 from tools.postgres import Postgres
 
 TABLE = Table("scores.shop")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres(Path(os.environ["PLATFORM_TEST_ENVS"])) as running:
-        running.query("GRANT CREATE ON DATABASE serving TO pipelines")
-        yield running
 
 
 @pytest.fixture

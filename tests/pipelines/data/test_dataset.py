@@ -76,6 +76,8 @@ def test_features_have_the_types_a_model_takes(rows: pd.DataFrame, project: Proj
     x = features_of(rows, project)
     assert [str(kind) for kind in x.dtypes] == ["object", "float64", "int64"]
     assert set(x["country"]) == {"de", "fr", None}
+    nullable = project.model_copy(update={"data": project.data.model_copy(update={"nullable": ["items"]})})
+    assert str(features_of(rows, nullable)["items"].dtype) == "float64", "whether or not one is missing this time"
     rows["items"] = rows["items"].astype("Int64").mask(rows.index == 0)
     assert str(features_of(rows, project)["items"].dtype) == "float64"
 

@@ -126,9 +126,17 @@ def test_a_snapshot_that_only_its_name_is_known_of_is_named() -> None:
     assert "s3://snapshots/shop/x.parquet" in text_of(screen(WHOLE | {"snapshot": bare}))
 
 
-def test_what_is_no_prediction_id_is_told(env: Environment) -> None:
-    with pytest.raises(StepError, match="'42' is not the id of a prediction"):
-        Trace(env, "42")
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param("42", id="no UUID"),
+        pytest.param("5f0c0a52-9f2e-4d0c-8a51-6a4b7d1e2f30", id="a UUID of version 4"),
+        pytest.param("ffffffff-ffff-7000-8000-000000000000", id="made in the year 10889"),
+    ],
+)
+def test_what_is_no_prediction_id_is_told(env: Environment, given: str) -> None:
+    with pytest.raises(StepError, match=f"'{given}' is not the id of a prediction"):
+        Trace(env, given)
 
 
 def test_the_sources_of_a_table_are_what_no_model_builds() -> None:

@@ -85,9 +85,11 @@ def test_a_model_that_needs_more_than_is_declared_is_refused(fitted: Any, x: pd.
         predict(fitted, x.drop(columns="price"), "shop version 1")
 
 
-def test_the_signature_requires_what_is_never_missing(x: pd.DataFrame) -> None:
+def test_the_signature_requires_what_is_never_missing_unless_it_is_declared_nullable(x: pd.DataFrame) -> None:
     columns = {spec.name: (spec.type.name, spec.required) for spec in model_store.signature(x, "classification").inputs}
     assert columns == {"country": ("string", False), "price": ("double", True), "items": ("long", True)}
+    nullable = model_store.signature(x, "classification", ["price"]).inputs
+    assert {spec.name: spec.required for spec in nullable} == {"country": False, "price": False, "items": True}
     kinds = [model_store.signature(x, task).outputs.input_types()[0].name for task in ("classification", "regression")]
     assert kinds == ["long", "double"]
 

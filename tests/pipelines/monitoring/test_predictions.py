@@ -1,9 +1,6 @@
 """Predictions are read from the tables that the model server's journal makes."""
 
-import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -22,12 +19,6 @@ INSERT = """
 INSERT INTO predictions VALUES (coalesce(%s, gen_random_uuid()), %s, %s, %s, %s, %s,
     '{"country": "FR", "price": 1.5, "items": 2}', 'true', 0.5, 1.5, 'client', 'r')
 """
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres(Path(os.environ["PLATFORM_TEST_ENVS"])) as running:
-        yield running
 
 
 @pytest.fixture

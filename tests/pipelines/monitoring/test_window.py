@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,26 +30,14 @@ INSERT INTO predictions VALUES (gen_random_uuid(), %s, 'shop', %s, %s, %s, %s, %
 Look = Callable[..., Window | None]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with Postgres(Path(os.environ["PLATFORM_TEST_ENVS"])) as running:
-        running.query("GRANT CREATE ON DATABASE serving TO pipelines")
-        yield running
-
-
-@pytest.fixture
-def postgres(server: Postgres) -> Postgres:
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        Tables(connection).prepare_months([NOW, NOW - timedelta(days=31)])
-        connection.execute("TRUNCATE predictions; DROP TABLE IF EXISTS orders")
-    with psycopg.connect(server.url("pipelines"), autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS monitoring.sketches")
-    return server
-
-
 @pytest.fixture
 def env(postgres: Postgres, variables: dict[str, str]) -> Environment:
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        Tables(connection).prepare_months([NOW, NOW - timedelta(days=31)])
+        connection.execute("TRUNCATE predictions; DROP TABLE IF EXISTS orders")
     url = postgres.url("pipelines")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS monitoring.sketches")
     return Environment.from_env(variables | {"PREDICTIONS_URL": url, "WAREHOUSE_URL": url})
 
 

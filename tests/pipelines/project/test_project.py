@@ -38,6 +38,7 @@ def test_what_is_left_out_has_defaults(repo: Path) -> None:
         ("entry_point: train:build", "entry_point: train.build", "training.entry_point:"),
         ("table: marts.orders", "table: orders", "data.table:"),
         ("target: is_returned", "target: price", "data: 'price' is the target: it cannot be a feature too"),
+        ("  features:", "  nullable: [price, weight]\n  features:", "data: nullable: weight is no feature"),
         ("event_time: ordered_at", "event_time: order_id", "data: entity_key, event_time and target must be three"),
         ("{test_days: 10}", "{test_days: 10, test_months: 1}", "training.split: give exactly one of"),
         ("{test_days: 10}", "{}", "training.split: give exactly one of"),

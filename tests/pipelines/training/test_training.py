@@ -12,6 +12,7 @@ import pytest
 import skops.io
 
 from pipelines.data.dataset import Snapshot, split_by_time
+from pipelines.errors import StepError
 from pipelines.models.model_store import trusted_types
 from pipelines.models.scoring import predict
 from pipelines.project import Project, load_project
@@ -73,3 +74,27 @@ def test_a_regression_with_a_search_is_repeatable(values: Project, rows: pd.Data
     plots = {file.stem for file in (tmp_path / "report/plots").iterdir()}
     assert plots == {"predicted", "residuals", "importance", "slice_country"}
     assert "rmse" in pd.read_csv(tmp_path / "report/tables/slices.csv")
+
+
+LINEAR = """
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+def build(parameters, features, seed):
+    return make_pipeline(make_column_transformer(("passthrough", ["price", "items"])), {impute}LogisticRegression())
+"""
+
+
+def test_a_model_must_cope_with_what_is_declared_nullable(
+    repo: Path, declare: Callable[[str, str], None], rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    entry_point = repo / "projects/shop/train.py"
+    entry_point.write_text(LINEAR.format(impute=""))
+    assert "done" in train(load_project(repo, "shop"), rows, tmp_path / "strict")[-1], "no value is missing in training"
+    declare("  features:", "  nullable: [country, price]\n  features:")
+    with pytest.raises(StepError, match=r"cannot answer when data\.nullable is missing: .* contains NaN"):
+        train(load_project(repo, "shop"), rows, tmp_path / "nullable")
+    entry_point.write_text(LINEAR.format(impute="SimpleImputer(), "))
+    assert "done" in train(load_project(repo, "shop"), rows, tmp_path / "imputed")[-1]

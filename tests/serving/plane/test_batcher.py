@@ -57,14 +57,22 @@ async def make(engine: Recorder, parallel: int = 1) -> tuple[Batcher, list[tuple
     observed: list[tuple[int, int]] = []
     threads = ThreadPoolExecutor(parallel, thread_name_prefix="predict")
     made = Batcher(engine, threads, parallel, lambda requests, rows, _: observed.append((requests, rows)))
-    gate, engine.gate = engine.gate, None
     for _ in range(50):
         await made.score([0.0], 1)
     engine.calls.clear()
     engine.threads.clear()
     observed.clear()
-    engine.gate = gate
     return made, observed
+
+
+async def make_busy(engine: Recorder) -> tuple[Batcher, threading.Event, asyncio.Future[Scores]]:
+    """A batcher whose engine computes a first request until the gate is set."""
+    batcher, _ = await make(engine)
+    engine.gate = threading.Event()
+    first = asyncio.ensure_future(batcher.score([1.0], 1))
+    while not engine.calls:
+        await asyncio.sleep(0)
+    return batcher, engine.gate, first
 
 
 def test_a_lone_request_is_computed_alone_and_at_once_in_the_event_loop(engine: Recorder) -> None:
@@ -97,14 +105,10 @@ def test_while_the_version_is_busy_requests_gather(engine: Recorder, monkeypatch
     monkeypatch.setattr(batcher_module, "_INLINE_SECONDS", 0.0)
 
     async def run() -> None:
-        engine.gate = threading.Event()
-        batcher, _ = await make(engine)
-        first = asyncio.ensure_future(batcher.score([1.0], 1))
-        while not engine.calls:
-            await asyncio.sleep(0)
+        batcher, gate, first = await make_busy(engine)
         others = [asyncio.ensure_future(batcher.score([float(n)], 1)) for n in (2, 3, 4)]
         await asyncio.sleep(0)
-        engine.gate.set()
+        gate.set()
         await asyncio.gather(first, *others)
 
     asyncio.run(run())
@@ -160,17 +164,13 @@ def test_more_than_may_wait_are_told_to_come_back(engine: Recorder, monkeypatch:
     monkeypatch.setattr(batcher_module, "MAX_WAITING", 2)
 
     async def run() -> None:
-        engine.gate = threading.Event()
-        batcher, _ = await make(engine)
-        first = asyncio.ensure_future(batcher.score([1.0], 1))
-        while not engine.calls:
-            await asyncio.sleep(0)
+        batcher, gate, first = await make_busy(engine)
         waiting = [asyncio.ensure_future(batcher.score([1.0], 1)) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(RequestError) as refused:
             await batcher.score([1.0], 1)
         assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "1"})
-        engine.gate.set()
+        gate.set()
         await asyncio.gather(first, *waiting)
 
     asyncio.run(run())
