@@ -55,6 +55,16 @@ class Home:
         return self.root / "secrets.env"
 
     @property
+    def rendered(self) -> Path:
+        """What containers have mounted from this machine."""
+        return self.root / "rendered"
+
+    @property
+    def compose_env(self) -> Path:
+        """The variables that `docker compose` is given."""
+        return self.root / "compose.env"
+
+    @property
     def socket(self) -> Path:
         return self.run / "supervisor.sock"
 

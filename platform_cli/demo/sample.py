@@ -154,12 +154,12 @@ class Sample:
     def server(self) -> ModelServer:
         """A client of the model server."""
         service = self.runtime.stack.service("serving")
-        return ModelServer(service.local.url, self.runtime.stack.secrets["SERVING_CLIENT_KEY"])
+        return ModelServer(service.url, self.runtime.stack.secrets["SERVING_CLIENT_KEY"])
 
     def registry(self) -> MLflow:
         """A client of MLflow."""
         service = self.runtime.stack.service("mlflow")
-        return MLflow(service.local.url, "admin", self.runtime.stack.secrets["MLFLOW_ADMIN_PASSWORD"])
+        return MLflow(service.url, "admin", self.runtime.stack.secrets["MLFLOW_ADMIN_PASSWORD"])
 
     def _ingest(self, months: str) -> Training:
         self.step("land", "--months", months)

@@ -205,7 +205,7 @@ class LocalRuntime:
 
     def _status(self, service: Service, states: Mapping[str, ProgramState]) -> ServiceStatus:
         program = states.get(service.name)
-        url = service.local.url
+        url = service.url
         environment = self.environments[service.local.env]
         if service.local.optional and not environment.whole():
             return ServiceStatus(service.name, "not available", None, url, None, "its packages could not be installed")

@@ -10,7 +10,6 @@ from platform_cli.home import REPO, Home
 from platform_cli.stack.envfile import read_env_file
 
 DEFAULTS_FILE = REPO / "compose" / "settings.env"
-RUNTIME_FILE = REPO / "compose" / "runtime.local.env"
 HIGHEST_PORT = 65535
 
 
@@ -53,6 +52,7 @@ CHOICES = {
     "SERVING_ALLOW_PICKLE": ("true", "false"),
     "SERVING_ACCESS_LOG": ("errors", "all"),
     "WORKSPACE_GPU": ("true", "false"),
+    "GATEWAY_TLS": ("internal", "acme", "files"),
 }
 
 
