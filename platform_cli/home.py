@@ -55,6 +55,11 @@ class Home:
         return self.root / "secrets.env"
 
     @property
+    def runtime_file(self) -> Path:
+        """Which runtime the stack has."""
+        return self.state / "runtime"
+
+    @property
     def rendered(self) -> Path:
         """What containers have mounted from this machine."""
         return self.root / "rendered"

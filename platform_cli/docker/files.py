@@ -17,8 +17,9 @@ from platform_cli.stack.secrets import Text, reveal, write_private
 _VARIABLE = re.compile(r"\$\{(\w+)")
 
 
-def write_files(stack: Stack, home: Home) -> Path:
-    """Write what `docker compose` needs of this stack; the file of its variables (0600).
+def write_files(stack: Stack, home: Home, machine: Mapping[str, str] | None = None) -> None:
+    """Write what `docker compose` needs of this stack; the file of its variables is 0600. `machine` are variables that
+    only this machine tells.
 
     The mounted files are readable for the users of all containers, in a directory that on this machine nobody but the
     owner may enter.
@@ -30,8 +31,7 @@ def write_files(stack: Stack, home: Home) -> Path:
     for left in home.rendered.iterdir():
         if left.name not in files:
             left.unlink()
-    write_private(home.compose_env, variables_file(variables(stack, home)))
-    return home.compose_env
+    write_private(home.compose_env, variables_file(variables(stack, home) | dict(machine or {})))
 
 
 def mounted_files(stack: Stack) -> Iterator[tuple[str, Text]]:
@@ -60,7 +60,8 @@ def variables(stack: Stack, home: Home) -> dict[str, str]:
 def variables_file(values: Mapping[str, str]) -> str:
     """The values as `docker compose --env-file` reads them: quoted, so that no `$` in them is a variable."""
     lines = (f"{name}='{value.replace(chr(39), chr(92) + chr(39))}'" for name, value in values.items())
-    return "\n".join(["# Made by `platform up` from the settings and the secrets; it is written anew each time.", *lines]) + "\n"
+    head = "# Made by `platform up` from the settings and the secrets; it is written anew each time."
+    return "\n".join([head, *lines]) + "\n"
 
 
 def remove_files(home: Home) -> None:

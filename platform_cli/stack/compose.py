@@ -26,8 +26,10 @@ from platform_cli.stack.settings import load_settings
 
 ROOT_FILE = REPO / "docker-compose.yml"
 _READ_KEYS = frozenset(
-    "command configs depends_on entrypoint healthcheck profiles restart stop_grace_period".split()
-    + "x-credentials x-local x-name x-url".split()
+    {
+        *("command", "configs", "depends_on", "entrypoint", "healthcheck", "profiles", "restart", "stop_grace_period"),
+        *("x-credentials", "x-local", "x-name", "x-url"),
+    }
 )
 _LOCAL_KEYS = frozenset(Local.__dataclass_fields__)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -77,6 +79,13 @@ def ports_of_containers() -> frozenset[str]:
         for service in _read(file).get("services", {}).values():
             named[service.get("x-local") is False] |= set(re.findall(r"\$\{(\w+_PORT)\}", str(service)))
     return frozenset(named[True] - named[False])
+
+
+def published_ports() -> frozenset[str]:
+    """The settings of ports that containers publish on this machine."""
+    services = [service for file in _compose_files() for service in _read(file).get("services", {}).values()]
+    ports = [port for service in services for port in service.get("ports", [])]
+    return frozenset(name for port in ports for name in re.findall(r"\$\{(\w+_PORT)\}", port))
 
 
 def compose_texts() -> Iterator[str]:

@@ -105,8 +105,14 @@ class Stack:
 
     @property
     def started(self) -> list[Service]:
-        """The services that `up` starts or runs: those without a profile."""
-        return [service for service in self.services.values() if not service.profiles]
+        """The services that `up` starts or runs: those without a profile, or with one that is asked for."""
+        asked = set(self.profiles)
+        return [service for service in self.services.values() if not service.profiles or asked & set(service.profiles)]
+
+    @property
+    def profiles(self) -> list[str]:
+        """The profiles that are asked for."""
+        return self.settings.get("COMPOSE_PROFILES", "").replace(",", " ").split()
 
     @property
     def running(self) -> list[Service]:

@@ -52,6 +52,7 @@ CHOICES = {
     "SERVING_ALLOW_PICKLE": ("true", "false"),
     "SERVING_ACCESS_LOG": ("errors", "all"),
     "WORKSPACE_GPU": ("true", "false"),
+    "RUNTIME": ("auto", "docker", "local"),
     "GATEWAY_TLS": ("internal", "acme", "files"),
 }
 

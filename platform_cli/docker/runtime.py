@@ -1,0 +1,219 @@
+"""The docker runtime: brings the stack up as containers, down, and says how it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+from platform_cli.docker import files
+from platform_cli.docker.compose import Compose, Container, last_check, socket_group
+from platform_cli.docker.engine import DockerFailed, Engine
+from platform_cli.errors import PlatformError
+from platform_cli.home import Home
+from platform_cli.local.progress import Progress
+from platform_cli.runtime import STEPS_MODULE, STEPS_SERVICE, Program, ServiceStatus
+from platform_cli.stack.model import Service, Stack
+from platform_cli.stack.secrets import redact, reveal
+
+POLL_SECONDS = 0.5
+UP_SECONDS = 600.0
+DOWN_SECONDS = 120.0
+LOG_LINES = 20
+
+
+class DockerRuntime:
+    """The stack of one home as containers."""
+
+    def __init__(self, stack: Stack, home: Home, engine: Engine) -> None:
+        self.stack = stack
+        self.home = home
+        self.engine = engine
+        self.compose = Compose(engine, home, stack.profiles)
+
+    # -- up ---------------------------------------------------------------------------------------------------------
+
+    def up(self, progress: Progress) -> None:
+        """Build the images that are missing, start what does not run or has changed, and wait until everything is
+        healthy.
+
+        Raises:
+            PlatformError: an image could not be built or had, or a service failed; with the end of its output. What
+                has started keeps running.
+        """
+        self.write_files()
+        self._build(progress)
+        before = {container.service: container for container in self.compose.containers()}
+        for service in self.stack.started:
+            found = before.get(service.name)
+            if found is None or not found.healthy:
+                progress.begin(service.name, "starting")
+        failures: list[DockerFailed] = []
+        starting = threading.Thread(target=self._start, args=[failures])
+        starting.start()
+        try:
+            self._watch(progress, starting, before)
+        finally:
+            starting.join()
+        bad = [container for container in self.compose.containers() if container.failed]
+        if bad or failures:
+            raise self._failed(bad, failures)
+
+    def write_files(self) -> None:
+        """Write what the containers are started from."""
+        socket = self.engine.socket
+        group = {"DOCKER_SOCKET_GROUP": socket_group(socket)} if socket is not None and socket.exists() else {}
+        files.write_files(self.stack, self.home, group)
+
+    def _build(self, progress: Progress) -> None:
+        wanted = self.compose.images()
+        there = set(self.engine.run("images", "--format={{.Repository}}:{{.Tag}}").stdout.split())
+        missing = {image: service for service, image in wanted.items() if _tagged(image) not in there}
+        for image, service in sorted(missing.items()):
+            progress.begin(f"image {image}", "building" if image.startswith("mlops-") else "pulling")
+            verb = "build" if image.startswith("mlops-") else "pull"
+            try:
+                for _ in self.compose.stream(verb, service):
+                    pass
+            except DockerFailed as error:
+                progress.end(f"image {image}", "failed")
+                raise PlatformError(
+                    f"the image {image} could not be {'built' if verb == 'build' else 'pulled'}",
+                    where=f"compose/{self.stack.services[service].component}",
+                    do="read the lines above; without a registry: `platform images build --from-packages`, or "
+                    "`platform images load FILE`",
+                    detail=error.detail,
+                ) from None
+            progress.end(f"image {image}", "there")
+
+    def _start(self, failures: list[DockerFailed]) -> None:
+        try:
+            self.compose.run("up", "--detach", "--remove-orphans", "--no-build", timeout=UP_SECONDS)
+        except DockerFailed as error:
+            failures.append(error)
+
+    def _watch(self, progress: Progress, starting: threading.Thread, before: dict[str, Container]) -> None:
+        """Tell of each service that becomes healthy, until all are, or waiting does not help."""
+        deadline = time.monotonic() + UP_SECONDS
+        told: set[str] = set()
+        names = {service.name for service in self.stack.started}
+        while time.monotonic() < deadline:
+            alive = starting.is_alive()
+            found = {container.service: container for container in self.compose.containers()}
+            for name, container in found.items():
+                same = name in before and before[name].id == container.id and before[name].healthy
+                if name not in names or name in told or not (container.healthy or container.failed):
+                    continue
+                if container.healthy and same:
+                    told.add(name)
+                elif container.healthy and not (container.state == "exited" and alive and same):
+                    told.add(name)
+                    progress.end(name, "done" if container.state == "exited" else "healthy")
+            if not alive and all(found[name].healthy or found[name].failed for name in names & set(found)):
+                break
+            time.sleep(POLL_SECONDS)
+        for name in names - told:
+            if name in found and found[name].failed:
+                progress.end(name, "failed")
+
+    def _failed(self, bad: list[Container], failures: list[DockerFailed]) -> PlatformError:
+        if not bad:
+            return PlatformError(
+                "the containers could not be started", where="docker compose", do="read the lines above",
+                detail=redact(failures[0].detail, self.stack.secrets),
+            )  # fmt: skip
+        first, *others = bad
+        log = self.compose.run("logs", f"--tail={LOG_LINES}", "--no-log-prefix", first.service)
+        said = last_check(self.engine, first)
+        what = f"{first.service} ended with exit code {first.code}"
+        if first.state != "exited":
+            what = f"{first.service} did not become healthy ({said or 'its health check says nothing'})"
+        also = "".join(f"\n  and: {other.service}" for other in others)
+        return PlatformError(
+            what + also,
+            where=f"container {first.id[:12]}",
+            do=f"read the lines above (`platform logs {first.service}` shows more); the other services keep running",
+            detail=redact(log, self.stack.secrets),
+        )
+
+    # -- down -------------------------------------------------------------------------------------------------------
+
+    def down(self, progress: Progress) -> None:
+        """Stop and remove the containers of every service, and their networks; volumes stay."""
+        running = [container.service for container in self._all().containers() if container.state != "exited"]
+        for name in running:
+            progress.begin(name, "stopping")
+        self._all().run("down", "--remove-orphans", timeout=DOWN_SECONDS)
+        for name in running:
+            progress.end(name, "stopped")
+
+    def purge(self) -> None:
+        """Delete the volumes."""
+        self._all().run("down", "--remove-orphans", "--volumes", timeout=DOWN_SECONDS)
+        files.remove_files(self.home)
+
+    def _all(self) -> Compose:
+        """With the profiles that are not asked for any more: what was started with them goes too."""
+        self.write_files()
+        return Compose(self.engine, self.home, ["*"])
+
+    # -- one service ------------------------------------------------------------------------------------------------
+
+    def running(self) -> bool:
+        """Whether any service that stays has a container that runs."""
+        return self.home.compose_env.exists() and any(c.state == "running" for c in self.compose.containers())
+
+    def restart(self, service: Service, progress: Progress) -> None:
+        """Stop a service, start it, and wait until it is healthy; the others run on.
+
+        Raises:
+            PlatformError: it did not become healthy in time.
+        """
+        progress.begin(service.name, "starting")
+        self.compose.run("restart", service.name, timeout=DOWN_SECONDS)
+        patience = service.healthcheck.patience if service.healthcheck else 10.0
+        deadline = time.monotonic() + patience
+        while True:
+            container = next(c for c in self.compose.containers() if c.service == service.name)
+            if container.healthy:
+                progress.end(service.name, "healthy")
+                return
+            if container.failed or time.monotonic() > deadline:
+                progress.end(service.name, "failed")
+                raise self._failed([container], [])
+            time.sleep(POLL_SECONDS)
+
+    def status(self) -> list[ServiceStatus]:
+        """How every service that stays is, as the engine's own health checks saw it last."""
+        found = {container.service: container for container in self.compose.containers()}
+        return [self._status(service, found.get(service.name)) for service in self.stack.running]
+
+    def _status(self, service: Service, container: Container | None) -> ServiceStatus:
+        if container is None:
+            return ServiceStatus(service.name, "stopped", False, service.url, None)
+        healthy = container.healthy and container.state == "running"
+        detail = "" if healthy else last_check(self.engine, container)
+        return ServiceStatus(service.name, container.state, healthy, service.url, None, detail)
+
+    # -- programs ---------------------------------------------------------------------------------------------------
+
+    def step(self, module: str = STEPS_MODULE, keep: Iterable[str] = ()) -> Program:
+        """A container of the steps' service for one call, which sees the caller's directory at its own path."""
+        here = Path.cwd()
+        entrypoint = f"{reveal(self.stack.variables['PLATFORM_REPO'])}/compose/with-secrets.sh python -m {module}"
+        words = ["run", "--rm", f"--volume={here}:{here}", f"--workdir={here}", f"--entrypoint={entrypoint}"]
+        words += [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]
+        words += [f"--env={name}" for name in keep if name in os.environ]
+        return Program((self.engine.docker, *self.compose.words, *words, STEPS_SERVICE), dict(os.environ))
+
+    def show_log(self, service: str, lines: int, *, follow: bool) -> NoReturn:
+        """Become `docker compose logs`."""
+        self.compose.become("logs", f"--tail={lines}", *(["--follow"] if follow else []), service)
+
+
+def _tagged(image: str) -> str:
+    return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
