@@ -7,7 +7,7 @@ import os
 from platform_cli.commands.context import kept_runtime, open_running, open_runtime
 from platform_cli.commands.run import become
 from platform_cli.errors import PlatformError
-from platform_cli.home import REPO, find_home
+from platform_cli.home import REPO, Home, find_home
 from platform_cli.local.environments import environments
 from platform_cli.runtime import STEPS_SERVICE, Program
 from platform_cli.stack.model import Runtime
@@ -23,13 +23,15 @@ def exec_offline(arguments: list[str]) -> None:
         PlatformError: they are not.
     """
     home = find_home()
-    if kept_runtime(home) is Runtime.DOCKER:
-        become(open_runtime().step(MODULE), arguments)
+    become(open_runtime().step(MODULE) if kept_runtime(home) is Runtime.DOCKER else _program(home), arguments)
+
+
+def _program(home: Home) -> Program:
     environment = environments(home)[STEPS_SERVICE]
     if not environment.whole():
         raise PlatformError("the steps' environment is not installed", do="run `platform install`")
     variables = {"PLATFORM_REPO": str(REPO), "ENVS_DIR": str(home.envs), "PYTHONPATH": str(REPO)}
-    become(Program((str(environment.directory / "bin" / "python"), "-m", MODULE), os.environ | variables), arguments)
+    return Program((str(environment.directory / "bin" / "python"), "-m", MODULE), os.environ | variables)
 
 
 def exec_with_stack(arguments: list[str]) -> None:

@@ -47,4 +47,4 @@ def test_coder_tells_nobody_and_asks_nobody() -> None:
     assert environment["CODER_TELEMETRY_ENABLE"] == environment["CODER_UPDATE_CHECK"] == "false"
     assert environment["CODER_DERP_SERVER_STUN_ADDRESSES"] == "disable"
     assert environment["CODER_OAUTH2_GITHUB_DEFAULT_PROVIDER_ENABLE"] == "false"
-    assert "direct" not in DOCUMENT["configs"]["coder-terraform"]["content"]
+    assert "direct" not in DOCUMENT["configs"]["coder-terraform"]["x-content"]
