@@ -99,26 +99,23 @@ class DockerRuntime:
     def _watch(self, progress: Progress, starting: threading.Thread, before: dict[str, Container]) -> None:
         """Tell of each service that becomes healthy, until all are, or waiting does not help."""
         deadline = time.monotonic() + UP_SECONDS
-        told: set[str] = set()
-        names = {service.name for service in self.stack.started}
-        while time.monotonic() < deadline:
+        waiting = {service.name for service in self.stack.started}
+        while waiting and time.monotonic() < deadline:
             alive = starting.is_alive()
             found = {container.service: container for container in self.compose.containers()}
-            for name, container in found.items():
-                same = name in before and before[name].id == container.id and before[name].healthy
-                if name not in names or name in told or not (container.healthy or container.failed):
+            for name in sorted(waiting & set(found)):
+                container, old = found[name], before.get(name)
+                unchanged = old is not None and old.healthy and old.id == container.id
+                if not container.healthy or (unchanged and alive):  # it may be made anew yet
                     continue
-                if container.healthy and same:
-                    told.add(name)
-                elif container.healthy and not (container.state == "exited" and alive and same):
-                    told.add(name)
+                waiting.remove(name)
+                if not unchanged:
                     progress.end(name, "done" if container.state == "exited" else "healthy")
-            if not alive and all(found[name].healthy or found[name].failed for name in names & set(found)):
+            if not alive and all(name not in found or found[name].failed for name in waiting):
                 break
             time.sleep(POLL_SECONDS)
-        for name in names - told:
-            if name in found and found[name].failed:
-                progress.end(name, "failed")
+        for name in waiting:
+            progress.end(name, "failed")
 
     def _failed(self, bad: list[Container], failures: list[DockerFailed]) -> PlatformError:
         if not bad:
@@ -127,7 +124,7 @@ class DockerRuntime:
                 detail=redact(failures[0].detail, self.stack.secrets),
             )  # fmt: skip
         first, *others = bad
-        log = self.compose.run("logs", f"--tail={LOG_LINES}", "--no-log-prefix", first.service)
+        log = self.compose.run("logs", f"--tail={LOG_LINES}", "--no-log-prefix", first.service).strip()
         said = last_check(self.engine, first)
         what = f"{first.service} ended with exit code {first.code}"
         if first.state != "exited":
