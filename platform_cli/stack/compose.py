@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.L
     variables: dict[str, Text] = {
         "PLATFORM_HOME": str(home.root),
         "PLATFORM_CHECKOUT": str(REPO),
+        "PLATFORM_VERSION": version("mlops-platform"),
         "MACHINE_CPUS": str(os.cpu_count()),
         **settings,
         **secrets,
