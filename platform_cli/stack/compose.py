@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.L
     variables: dict[str, Text] = {
         "PLATFORM_HOME": str(home.root),
         "PLATFORM_CHECKOUT": str(REPO),
-        "PLATFORM_VERSION": version("mlops-platform"),
+        "PLATFORM_VERSION": _version(),
         "MACHINE_CPUS": str(os.cpu_count()),
         **settings,
         **secrets,
@@ -96,6 +96,11 @@ def compose_texts() -> Iterator[str]:
         yield file.read_text()
         named = {name for service in _read(file).get("services", {}).values() for name in service.get("env_file", [])}
         yield from ((file.parent / name).read_text() for name in sorted(named))
+
+
+def _version() -> str:
+    """The platform's version, which its images are named by."""
+    return str(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"])
 
 
 def _compose_files() -> list[Path]:
