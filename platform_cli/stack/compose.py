@@ -35,7 +35,7 @@ def load_stack(home: Home, *, create_secrets: bool) -> Stack:
         PlatformError: a compose file is wrong, or the stack was never set up and `create_secrets` is false.
     """
     settings = load_settings(home)
-    documents = {file: _read(file) for file in _compose_files()}
+    documents = compose_documents()
     secrets = load_secrets(home.secrets_file, _declared_secrets(documents), data=home.data, create=create_secrets)
     variables: dict[str, Text] = {
         "PLATFORM_HOME": str(home.root),
@@ -63,6 +63,15 @@ def ports_of_containers() -> frozenset[str]:
     services = [service for file in _compose_files() for service in _read(file).get("services", {}).values()]
     ports = [port for service in services if service.get("x-local") is False for port in service.get("ports", [])]
     return frozenset(name for port in ports for name in re.findall(r"\$\{(\w+_PORT)\}", port))
+
+
+def compose_documents() -> dict[Path, dict[str, Any]]:
+    """The compose files of the stack, read but not interpreted.
+
+    Raises:
+        PlatformError: one of them is not valid YAML.
+    """
+    return {file: _read(file) for file in _compose_files()}
 
 
 def _compose_files() -> list[Path]:
