@@ -30,7 +30,7 @@ MEGABYTE = 1 << 20
 _ADVICE = (
     (r"no space left on device|disk quota exceeded", "free some disk where the engine keeps its images (`docker system "
      "prune`, `docker builder prune`), then run it again: what is built already is kept"),
-    (r"failed to resolve source metadata|pull access denied|manifest unknown|registry-1\.docker\.io|Client\.Timeout",
+    (r"/v2/\S+/manifests/|failed to resolve source metadata|pull access denied",
      "no registry gives the image that it begins from: `platform images build --from-packages` makes it without one"),
     (r"certificate verify failed|UnknownIssuer|self.signed certificate",
      "name the certificates that this machine trusts in SSL_CERT_FILE, then run it again"),
@@ -43,6 +43,7 @@ _ADVICE = (
 class Present:
     """An image that the engine has. `size` is in bytes; layers that images share count in each."""
 
+    id: str
     layers: str
     """What is in it, as a digest: the same wherever it is loaded, which the engine's own id is not."""
     size: int
@@ -87,7 +88,7 @@ def present(engine: Engine, names: Iterable[str]) -> dict[str, Present]:
     for entry in found:
         labels = (entry.get("Config") or {}).get("Labels") or {}
         layers = hashlib.sha256(json.dumps(entry["RootFS"].get("Layers")).encode()).hexdigest()
-        made = Present(layers, entry["Size"], entry["Architecture"], labels)
+        made = Present(entry["Id"], layers, entry["Size"], entry["Architecture"], labels)
         tags = {full_name(tag) for tag in [*(entry["RepoTags"] or ()), *(entry["RepoDigests"] or ())]}
         images |= {name: made for name in asked if full_name(name) in tags}
     return images
@@ -178,6 +179,7 @@ class Builder:
 
     def _make(self, step: Step, loan: Lent) -> None:
         log = self.home.log_of(f"image-{re.sub(r'[^a-z0-9.-]+', '-', step.name)}")
+        before = present(self.engine, [step.name]).get(step.name)
         self.progress.begin(step.name, "building")
         try:
             with log.open("w") as out:
@@ -195,6 +197,9 @@ class Builder:
                 detail="\n".join(text.rstrip().splitlines()[-TAIL_LINES:]),
             ) from None
         made = present(self.engine, [step.name])[step.name]
+        if before is not None and before.id != made.id:
+            # unless it has another name, or a container that is made of it
+            self.engine.run("image", "rm", before.id, check=False)
         self.progress.end(step.name, "built", detail=f"{made.size / 1e6:.0f} MB")
 
     def _build(self, model: Mapping[str, Any], out: Any) -> None:

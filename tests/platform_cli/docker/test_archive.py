@@ -19,7 +19,14 @@ from platform_cli.errors import PlatformError
 
 def inspected(layers: str = "sha256:a") -> str:
     root = {"Layers": [layers]}
-    entry = {"RepoTags": ["thing:1"], "RepoDigests": [], "Size": 5_000_000, "Architecture": "amd64", "RootFS": root}
+    entry = {
+        "Id": "1",
+        "RepoTags": ["thing:1"],
+        "RepoDigests": [],
+        "Size": 5_000_000,
+        "Architecture": "amd64",
+        "RootFS": root,
+    }
     return json.dumps([entry])
 
 

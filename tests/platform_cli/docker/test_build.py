@@ -31,8 +31,8 @@ from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.local.progress import Progress
 
-PULLED = Present("layers", 1, "amd64", {})
-MADE = Present("layers", 1, "amd64", {ORIGIN: "packages"})
+PULLED = Present("id", "layers", 1, "amd64", {})
+MADE = Present("id", "layers", 1, "amd64", {ORIGIN: "packages"})
 NEVER = frozenset[str]()
 
 
@@ -79,7 +79,7 @@ def test_what_was_pulled_is_left_alone(stack: list[Image]) -> None:
 
 def test_a_file_system_is_made_again_only_if_its_recipe_changed_or_on_demand(stack: list[Image]) -> None:
     (script,) = (step.rootfs for step in plan(stack, {}, from_packages=True, fresh=False).steps if step.build is None)
-    there = {"base:1": Present("layers", 1, "amd64", {ORIGIN: "packages", RECIPE: module._digest(script)})}
+    there = {"base:1": Present("id", "layers", 1, "amd64", {ORIGIN: "packages", RECIPE: module._digest(script)})}
     assert "base:1" not in names(plan(stack, there, from_packages=True, fresh=False))
     assert "base:1" in names(plan(stack, there, from_packages=True, fresh=True))
     script.write_text("#!/bin/sh\necho changed\n")
@@ -111,6 +111,7 @@ def test_the_model_of_a_build(tmp_path: Path) -> None:
 
 def test_images_that_the_engine_has(docker: FakeDocker) -> None:
     entry = {
+        "Id": "sha256:1",
         "RepoTags": ["thing:1", "ours:latest"], "RepoDigests": None, "Size": 7, "Architecture": "amd64",
         "RootFS": {"Layers": ["sha256:a"]}, "Config": {"Labels": {ORIGIN: "packages"}},
     }  # fmt: skip
@@ -138,6 +139,7 @@ def test_a_build_that_fails_shows_the_end_of_its_log_and_what_to_do(
 def test_a_variable_in_the_model_is_no_variable_of_compose(
     docker: FakeDocker, home: Home, progress: Progress, tmp_path: Path
 ) -> None:
+    docker.answer("image inspect", "echo []")
     docker.answer("compose --project-name=mlops-images", f"cat >{tmp_path}/model; exit 1")
     with pytest.raises(PlatformError):
         Builder(Engine.find(), home, progress).run(
@@ -150,6 +152,7 @@ def test_a_variable_in_the_model_is_no_variable_of_compose(
     ("log", "says"),
     [
         ("failed to resolve source metadata for docker.io/library/python:3.11", "--from-packages"),
+        ('Head "https://quay.io/v2/nosuch/abc/manifests/1": no such host', "--from-packages"),
         ("pull access denied for mlops-x, repository does not exist", "--from-packages"),
         ("SSLError: certificate verify failed: unable to get local issuer", "SSL_CERT_FILE"),
         ("invalid peer certificate: UnknownIssuer", "SSL_CERT_FILE"),

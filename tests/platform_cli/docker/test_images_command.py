@@ -40,7 +40,7 @@ def have(docker: FakeDocker, **origins: str) -> None:
     """Let the engine have `NAME:1` of each origin."""
     entries = [
         {
-            "RepoTags": [f"{name}:1"], "RepoDigests": [], "Size": 2_000_000, "Architecture": "amd64",
+            "Id": name, "RepoTags": [f"{name}:1"], "RepoDigests": [], "Size": 2_000_000, "Architecture": "amd64",
             "RootFS": {"Layers": [name]}, "Config": {"Labels": {ORIGIN: origin} if origin else None},
         }
         for name, origin in origins.items()
@@ -97,7 +97,7 @@ def test_a_build_names_what_cannot_be_made(docker: FakeDocker, tmp_path: Path) -
     docker.answer("image inspect", "exit 1")
     # each image is there once it has been built
     for name in ("ours", "made"):
-        entry = {"RepoTags": [f"{name}:1"], "RepoDigests": [], "Size": 1, "Architecture": "x", "RootFS": {}}
+        entry = {"Id": name, "RepoTags": [f"{name}:1"], "RepoDigests": [], "Size": 1, "Architecture": "x", "RootFS": {}}
         docker.answer(f"image inspect {name}:1", f"echo '{json.dumps([entry])}'")
     docker.answer("image inspect made:1 ours:1 pulled:1", "exit 1")
     output = run("build", "--from-packages")
