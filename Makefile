@@ -33,6 +33,8 @@ test-e2e: installed ## only the tests on a real stack
 lint: installed ## format, lint and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
+	@git ls-files '*Dockerfile' | xargs .venv/bin/hadolint
+	@.venv/bin/compose-lint check --config .compose-lint.yml --strict-config --fail-on medium --skip-suppressed --quiet compose/*/compose.yml
 	@tools/types.sh
 
 format: venv-dev ## put the code into the house's format

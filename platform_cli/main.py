@@ -14,6 +14,7 @@ from platform_cli.commands import (
     credentials,
     demo,
     down,
+    images,
     install,
     keys,
     logs,
@@ -62,6 +63,7 @@ app.command("restart")(restart.restart)
 app.command("credentials")(credentials.credentials)
 app.add_typer(keys.app, name="keys")
 app.add_typer(coder.app, name="coder")
+app.add_typer(images.app, name="images")
 app.command("open")(open_command.open_service)
 app.command("new")(new.new)
 app.command("check")(check.check)

@@ -1,6 +1,6 @@
 """Runs the tests of each package inside that package's own environment, and closes with the count of all.
 
-test.py [unit|programs|clients|live|e2e|all] [PYTEST ARGUMENTS…]
+test.py [unit|programs|docker|clients|live|e2e|all] [PYTEST ARGUMENTS…]
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ PROGRAMS = (
     Suite("coder", ("tests/coder",)),
     Suite("serving", _SERVER),
 )
+# These need a container engine, and build small images in it.
+DOCKER = (Suite(None, ("tests/docker",)),)
 # These start a server or a whole stack, and measure it: one after the other.
 REAL_CLIENTS = (Suite("clients", ("tests/clients",)),)
 LIVE = (Suite("serving", ("tests/live",)),)
@@ -93,10 +95,11 @@ TOGETHER = UNIT + PROGRAMS
 SUITES = {
     "unit": UNIT,
     "programs": PROGRAMS,
+    "docker": DOCKER,
     "clients": REAL_CLIENTS,
     "live": LIVE,
     "e2e": E2E,
-    "all": TOGETHER + REAL_CLIENTS + LIVE + E2E,
+    "all": TOGETHER + DOCKER + REAL_CLIENTS + LIVE + E2E,
 }
 
 

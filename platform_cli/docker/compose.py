@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,7 +16,6 @@ from platform_cli.stack.compose import ROOT_FILE
 
 PREFIX = "mlops"
 ONE_SHOT_DONE = 0
-BUILD_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,6 @@ class Compose:
         """The output of a call. Raises DockerFailed."""
         return self.engine.run(*self.words, *words, timeout=timeout).stdout
 
-    def stream(self, *words: str) -> Iterator[str]:
-        """The output of a call, line by line. Raises DockerFailed after the last."""
-        return self.engine.stream(*self.words, "--progress=plain", *words)
-
     def become(self, *words: str) -> NoReturn:
         """Become the call: its streams and its exit code are this process's."""
         os.execv(self.engine.docker, [self.engine.docker, *self.words, *words])  # noqa: S606
@@ -77,11 +72,6 @@ class Compose:
     def containers(self) -> list[Container]:
         """The containers of the stack's services, those that have ended among them."""
         return [_container(entry) for entry in _objects(self.run("ps", "--all", "--format=json"))]
-
-    def images(self) -> dict[str, str]:
-        """Service → the image that it runs."""
-        model = json.loads(self.run("config", "--format=json"))
-        return {name: service["image"] for name, service in model["services"].items()}
 
 
 def project_name(home: Home) -> str:

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 from collections import deque
-from collections.abc import Generator, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from platform_cli.errors import PlatformError
 
@@ -143,6 +145,29 @@ class Engine:
         if code:
             raise DockerFailed(words, "\n".join(last), code)
 
+    @contextmanager
+    def reading(self, *words: str) -> Iterator[IO[bytes]]:
+        """The output of `docker WORDS…` as a file, for what is too large to hold.
+
+        Raises:
+            DockerFailed: it failed; at the end, so that what was read until then is worth nothing.
+        """
+        with TemporaryFile() as errors:
+            process = subprocess.Popen(
+                [self.docker, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            )
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            try:
+                with process.stdout:
+                    yield process.stdout
+                code = process.wait()
+            finally:
+                process.terminate()
+                process.wait()
+            if code:
+                errors.seek(0)
+                raise DockerFailed(words, errors.read().decode(errors="replace"), code)
+
     @cached_property
     def version(self) -> str:
         """The engine's version, such as `20.10.24+dfsg1`."""
@@ -152,6 +177,11 @@ class Engine:
     def compose_version(self) -> str:
         """Compose's version, such as `2.40.3`."""
         return self.run("compose", "version", "--short").stdout.strip().removeprefix("v")
+
+    @cached_property
+    def architecture(self) -> str:
+        """What the engine's images are made for, such as `amd64`."""
+        return self.run("version", "--format", "{{.Server.Arch}}").stdout.strip()
 
     @cached_property
     def data_root(self) -> Path:

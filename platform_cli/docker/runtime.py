@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from platform_cli.docker import files
+from platform_cli.docker.build import Builder, check_disk, plan, present
 from platform_cli.docker.compose import Compose, Container, last_check, socket_group
 from platform_cli.docker.engine import DockerFailed, Engine
+from platform_cli.docker.images import stack_images
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.local.progress import Progress
@@ -46,7 +48,7 @@ class DockerRuntime:
                 has started keeps running.
         """
         self.write_files()
-        self._build(progress)
+        self._provide_images(progress)
         before = {container.service: container for container in self.compose.containers()}
         for service in self.stack.started:
             found = before.get(service.name)
@@ -69,26 +71,34 @@ class DockerRuntime:
         group = {"DOCKER_SOCKET_GROUP": socket_group(socket)} if socket is not None and socket.exists() else {}
         files.write_files(self.stack, self.home, group)
 
-    def _build(self, progress: Progress) -> None:
-        wanted = self.compose.images()
-        there = set(self.engine.run("images", "--format={{.Repository}}:{{.Tag}}").stdout.split())
-        missing = {image: service for service, image in wanted.items() if _tagged(image) not in there}
-        for image, service in sorted(missing.items()):
-            progress.begin(f"image {image}", "building" if image.startswith("mlops-") else "pulling")
-            verb = "build" if image.startswith("mlops-") else "pull"
-            try:
-                for _ in self.compose.stream(verb, service):
-                    pass
-            except DockerFailed as error:
-                progress.end(f"image {image}", "failed")
-                raise PlatformError(
-                    f"the image {image} could not be {'built' if verb == 'build' else 'pulled'}",
-                    where=f"compose/{self.stack.services[service].component}",
-                    do="read the lines above; without a registry: `platform images build --from-packages`, or "
-                    "`platform images load FILE`",
-                    detail=error.detail,
-                ) from None
-            progress.end(f"image {image}", "there")
+    def _provide_images(self, progress: Progress) -> None:
+        """Build those of ours that are missing, and pull those of upstream's."""
+        wanted = [image for image in stack_images(self.stack.settings) if image.wanted(self.stack.profiles)]
+        there = present(self.engine, [image.name for image in wanted])
+        missing = [image for image in wanted if image.name not in there]
+        for image in missing:
+            if image.build is None:
+                self._pull(image.name, progress)
+        ours = plan(missing, there, from_packages=False, fresh=False).steps
+        if ours:
+            check_disk(self.engine, int(self.stack.settings["PREFLIGHT_BUILD_DISK_MB"]))
+            Builder(self.engine, self.home, progress).run(ours)
+
+    def _pull(self, name: str, progress: Progress) -> None:
+        progress.begin(name, "pulling")
+        try:
+            for _ in self.engine.stream("pull", name):
+                pass
+        except DockerFailed as error:
+            progress.end(name, "failed")
+            raise PlatformError(
+                f"the image {name} is not here, and no registry gives it",
+                where="docker pull",
+                do="`platform images build --from-packages` makes it without a registry, `platform images load FILE` "
+                "takes it from another machine",
+                detail=error.detail,
+            ) from None
+        progress.end(name, "pulled")
 
     def _start(self, failures: list[DockerFailed]) -> None:
         try:

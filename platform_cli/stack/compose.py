@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -48,13 +49,14 @@ def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.L
         PlatformError: a compose file is wrong, or the stack was never set up and `create_secrets` is false.
     """
     settings = load_settings(home)
-    documents = {file: _read(file) for file in _compose_files()}
+    documents = compose_documents()
     secrets = load_secrets(home.secrets_file, _declared_secrets(documents), data=home.data, create=create_secrets)
     variables: dict[str, Text] = {
         "PLATFORM_HOME": str(home.root),
         "PLATFORM_CHECKOUT": str(REPO),
-        "PLATFORM_VERSION": _version(),
+        "PLATFORM_VERSION": platform_version(),
         "MACHINE_CPUS": str(os.cpu_count()),
+        "CHECKOUT_COMMIT": _commit(),
         **settings,
         **secrets,
     }
@@ -98,9 +100,27 @@ def compose_texts() -> Iterator[str]:
         yield from ((file.parent / name).read_text() for name in sorted(named))
 
 
-def _version() -> str:
+def _commit() -> str:
+    """The commit of the checkout, `-dirty` after it if files differ; empty outside git. In containers there is no git."""
+    words = ["git", "-C", str(REPO), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+def platform_version() -> str:
     """The platform's version, which its images are named by."""
     return str(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"])
+
+
+def compose_documents() -> dict[Path, dict[str, Any]]:
+    """The compose files of the stack, read but not interpreted.
+
+    Raises:
+        PlatformError: one of them is not valid YAML.
+    """
+    return {file: _read(file) for file in _compose_files()}
 
 
 def _compose_files() -> list[Path]:

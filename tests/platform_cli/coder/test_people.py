@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from stand_in import State
 
 from platform_cli.coder import people
 from platform_cli.coder.client import Coder, Refused
 from platform_cli.coder.model import Template
 from platform_cli.errors import PlatformError, UsageError
 from platform_cli.stack.secrets import Secret
+from tests.platform_cli.coder.stand_in import State
 
 ADMIN_PASSWORD = Secret("a-long-enough-password-1234")
 TEMPLATE = Template("t", "data-science", "v")

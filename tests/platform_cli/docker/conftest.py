@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from fake_docker import FakeDocker
+
+from tests.platform_cli.docker.fake_docker import FakeDocker
 
 
 @pytest.fixture

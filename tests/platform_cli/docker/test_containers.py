@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_docker import FakeDocker
 from rich.console import Console
 
 from platform_cli.docker import runtime as module
 from platform_cli.docker.compose import project_name
 from platform_cli.docker.engine import Engine
+from platform_cli.docker.images import stack_images
 from platform_cli.docker.runtime import DockerRuntime
 from platform_cli.errors import PlatformError
 from platform_cli.home import REPO, Home
 from platform_cli.local.progress import Progress
 from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Runtime
+from tests.platform_cli.docker.fake_docker import FakeDocker
 
 
 class Scene:
@@ -32,13 +33,17 @@ class Scene:
         self.compose = f"compose --project-name={project_name(home)}"
         self.said = io.StringIO()
         docker.answer("context inspect", "echo unix:///nowhere/docker.sock")
-        images = {name: {"image": "mlops-x"} for name in self.stack.services}
-        self.command("config --format=json", f"echo '{json.dumps({'services': images})}'")
-        docker.answer("images", "echo mlops-x:latest")
+        self.have_images(*(image.name for image in stack_images(self.stack.settings)))
         self.command("up", "true")
         self.command("down", "true")
         self.set({})
         self.runtime = DockerRuntime(self.stack, home, Engine.find())
+
+    def have_images(self, *names: str) -> None:
+        """The engine has these images, and no other."""
+        blank = {"Id": "sha256:x", "RootFS": {}, "Size": 1, "Architecture": "amd64", "RepoDigests": []}
+        found = [{**blank, "RepoTags": [name]} for name in names]
+        self.docker.answer("image inspect", f"echo '{json.dumps(found)}'")
 
     def command(self, words: str, script: str) -> None:
         """Answer `docker compose … WORDS`."""
@@ -108,11 +113,24 @@ def test_a_job_that_failed_is_told_with_its_exit_code(scene: Scene) -> None:
 
 
 def test_an_image_that_cannot_be_built_is_told_with_the_end_of_its_log(scene: Scene) -> None:
-    scene.docker.answer("images", "true")
-    scene.command("build", "echo 'ERROR: no matching distribution'; exit 17")
-    with pytest.raises(PlatformError, match="the image mlops-x could not be built") as told:
+    scene.have_images(
+        *(image.name for image in stack_images(scene.stack.settings) if "mlops-serving" not in image.name)
+    )
+    scene.docker.answer("info", f"echo {scene.docker.directory}")
+    scene.docker.answer("compose --project-name=mlops-images", "echo 'ERROR: no matching distribution'; exit 17")
+    with pytest.raises(PlatformError, match=r"the image mlops-serving:.* could not be built") as told:
         scene.up()
     assert "no matching distribution" in told.value.detail
+    assert not [call for call in scene.docker.calls if " up " in call], "nothing was started"
+
+
+def test_an_image_that_no_registry_gives_can_be_made_or_loaded(scene: Scene) -> None:
+    scene.have_images(*(image.name for image in stack_images(scene.stack.settings) if "prom/prom" not in image.name))
+    scene.docker.answer("pull", "echo 'dial tcp: lookup registry-1.docker.io: no such host'; exit 1")
+    with pytest.raises(PlatformError, match=r"prom/prometheus:.* is not here, and no registry gives it") as told:
+        scene.up()
+    assert "platform images build --from-packages" in told.value.do
+    assert "no such host" in told.value.detail
     assert not [call for call in scene.docker.calls if " up " in call], "nothing was started"
 
 

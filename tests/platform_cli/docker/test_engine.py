@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_docker import FakeDocker
 
 from platform_cli.docker.engine import DockerFailed, Engine, NoEngine
 from platform_cli.errors import PlatformError
+from tests.platform_cli.docker.fake_docker import FakeDocker
 
 
 def test_an_engine_that_answers_is_found(docker: FakeDocker) -> None:
