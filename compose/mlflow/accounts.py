@@ -1,10 +1,10 @@
 """MLflow's own authentication, and rules on top. `basic_auth.ini` names `authenticate` in its settings.
 
-Some accounts only read: MLflow lets every account create experiments and models, which the model server, Prometheus and
-people who only look have no business to do. What a scientist registered would be theirs to promote: the registry is
-written by the platform's own account and by engineers. Every account may see the metrics: MLflow knows no permission for
-them, so it refuses all but administrators. And the model server may write one tag, by which it tells on a version why it
-does not serve it: MLflow has no permission for a single tag, and EDIT would let it move aliases.
+Some accounts only read: MLflow lets every account create experiments and models, which the model server, Prometheus
+and people who only look have no business to do. What a scientist registered would be theirs to promote: the registry
+is written by the platform's own account and by engineers. Every account may see the metrics: MLflow knows no permission
+for them, so it refuses all but administrators. And the model server may write one tag, by which it tells on a version
+why it does not serve it: MLflow has no permission for a single tag, and EDIT would let it move aliases.
 """
 
 import json

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 SERVICES = ("admin", "pipelines", "serving", "prometheus")
 """The accounts of the platform itself; every other one is a person's."""
 PROGRAMS = ".workspace"
-"""NAME.workspace is the account of the programs of the person NAME: it acts as NAME, with a password of its own that can
-be taken back without the person's. No person's name has a dot."""
+"""NAME.workspace is the account of the programs of the person NAME: it acts as NAME, with a password of its own that
+can be taken back without the person's. No person's name has a dot."""
 
 VIEWER, SCIENTIST, DISABLED = "viewer", "scientist", "disabled"
 Grants = tuple[tuple[str, str, str], ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -69,3 +70,15 @@ def exec_step(runtime: LocalRuntime, arguments: list[str], keep: Iterable[str] =
     environment |= {name: os.environ[name] for name in keep if name in os.environ}
     sys.stdout.flush()
     os.execvpe(command[0], [*command, *arguments], environment)  # noqa: S606
+
+
+def run_step(runtime: LocalRuntime, arguments: list[str]) -> None:
+    """Run a step to its end, without its output.
+
+    Raises:
+        PlatformError: it failed; carries what it said.
+    """
+    command, environment = step_environment(runtime)
+    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PlatformError(f"{arguments[0]} failed", detail=(done.stdout + done.stderr).strip()[-2000:])

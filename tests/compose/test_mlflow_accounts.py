@@ -150,9 +150,7 @@ def test_roles_are_made_once_and_brought_back_to_what_they_grant(tmp_path: Path)
     assert found["engineer"] and not found["scientist"]
 
 
-def test_the_roles_of_somebody_are_those_that_were_assigned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_roles_of_somebody_are_those_that_were_assigned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SqlAlchemyStore()
     store.init_db(f"sqlite:///{tmp_path}/auth.db")
     make_roles(store)

@@ -1,0 +1,74 @@
+"""PostgreSQL by its own client, as the service `postgres-init` calls it: in its environment, as the superuser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import subprocess
+from collections.abc import Mapping
+
+from platform_cli.errors import PlatformError
+from platform_cli.local.runtime import LocalRuntime
+from platform_cli.local.spec import make_spec
+from platform_cli.stack.secrets import Secret
+
+SERVICE = "postgres-init"
+CLIENT = ("compose/postgres/with-postgres.sh", "psql")
+OPTIONS = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--field-separator=\t", "--set=ON_ERROR_STOP=1")
+LIMITS = {"PGCONNECT_TIMEOUT": "10", "PGOPTIONS": "-c statement_timeout=30s"}
+ITERATIONS = 4096
+
+
+def run_sql(
+    runtime: LocalRuntime,
+    database: str,
+    script: str,
+    variables: Mapping[str, str] | None = None,
+    secrets: Mapping[str, Secret] | None = None,
+) -> list[list[str]]:
+    """Run a script in one transaction; the rows that it prints.
+
+    Args:
+        variables: psql's variables, for :'name' and :"name" in the script.
+        secrets: variables of its environment, which a script takes up with \\getenv.
+
+    Raises:
+        PlatformError: PostgreSQL is away, or refused a statement; nothing was changed.
+    """
+    spec = make_spec(runtime.stack.services[SERVICE], runtime.stack, runtime.home, as_root=os.geteuid() == 0)
+    named = [f"--set={name}={value}" for name, value in (variables or {}).items()]
+    hidden = {name: secret.reveal() for name, secret in (secrets or {}).items()}
+    done = subprocess.run(
+        [*CLIENT, *OPTIONS, "--single-transaction", *named, f"--dbname={database}", "--file=-"],
+        input=script,
+        env={**spec.environment, **LIMITS, **hidden},
+        cwd=spec.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise PlatformError(
+            f"PostgreSQL refused: {_first(done.stderr)}",
+            where=f"the database {database}",
+            do="look at `platform status`",
+        )
+    return [line.split("\t") for line in done.stdout.splitlines() if line]
+
+
+def _first(errors: str) -> str:
+    lines = [line for line in errors.splitlines() if line.strip()]
+    return lines[0].removeprefix("psql:<stdin>:") if lines else "it said nothing"
+
+
+def scram_verifier(password: Secret) -> Secret:
+    """What PostgreSQL keeps of a password, so that the password itself is in no statement, and so in no log of a
+    statement (https://www.postgresql.org/docs/18/catalog-pg-authid.html)."""
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.reveal().encode(), salt, ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    encoded = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return Secret(f"SCRAM-SHA-256${ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}")
