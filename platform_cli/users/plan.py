@@ -80,11 +80,10 @@ def role_of(levels: Everywhere, found: Found) -> Role | None:
 
 
 def state_of(levels: Everywhere, found: Found) -> State:
-    """How a person is: complete if the services that answered have what the role has there, no more and no less."""
+    """How a person is: active if the services that answered have what a role has there, no more and no less."""
     if not any(_is_open(account) for account in found.values()):
         return State.DISABLED
-    role = role_of(levels, found)
-    return State.INCOMPLETE if role is None or plan_role(role, levels, found) else State.ACTIVE
+    return State.INCOMPLETE if all(plan_role(role, levels, found) for role in Role) else State.ACTIVE
 
 
 def _is_open(account: Account | None) -> bool:
