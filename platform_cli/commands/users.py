@@ -22,7 +22,7 @@ from platform_cli.users.kept import Kept
 from platform_cli.users.model import Person, Role, check_email, check_name
 from platform_cli.users.perform import Everyone, Outcome, levels_of, look, perform
 from platform_cli.users.places import open_places
-from platform_cli.users.plan import Action, Everywhere, plan_disable, plan_renew, plan_role, role_of, state_of
+from platform_cli.users.plan import Action, Everywhere, State, plan_disable, plan_renew, plan_role, role_of, state_of
 
 app = typer.Typer(no_args_is_help=True, help="Let people in with a role, in every service at once; take it back.")
 
@@ -226,7 +226,8 @@ def _table(people: list[dict[str, Any]], everyone: Everyone) -> Table:
             "" if account is None else account["level"] if account["enabled"] else "disabled"
             for account in person["services"].values()
         ]
-        table.add_row(person["name"], person["role"] or "?", person["state"], *cells)
+        unclear = "" if person["state"] == State.DISABLED else "?"
+        table.add_row(person["name"], person["role"] or unclear, person["state"], *cells)
     return table
 
 

@@ -2,65 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import pytest
+from in_memory import InMemory
 
-from platform_cli.errors import PlatformError
 from platform_cli.home import Home
-from platform_cli.stack.secrets import Secret
 from platform_cli.users.kept import Kept
-from platform_cli.users.model import Account, Person, Role
+from platform_cli.users.model import Person, Role
 from platform_cli.users.perform import Outcome, levels_of, look, perform
-from platform_cli.users.place import Levels, Place
 from platform_cli.users.plan import Action, Kind, State, plan_disable, plan_renew, plan_role, state_of
 
 ANA = Person("ana", "ana@example.com")
-
-
-class InMemory(Place):
-    """A service that can be away, or fail after the first half of making an account."""
-
-    levels: ClassVar[Levels] = dict.fromkeys(Role, "in")
-
-    def __init__(self, name: str, kept_as: str = "") -> None:
-        self.name = name
-        self.kept_as = kept_as
-        self.known: dict[str, Account] = {}
-        self.opened_by: dict[str, Secret] = {}
-        self.is_away = False
-        self.breaks = False
-
-    def accounts(self) -> dict[str, Account]:
-        self._answer()
-        return dict(self.known)
-
-    def create(self, person: Person, level: str, secret: Secret) -> Secret:
-        self._answer()
-        self.known[person.name] = Account("half")
-        self.set_secret(person.name, secret)
-        if self.breaks:
-            raise PlatformError(f"{self.name} broke")
-        self.set_level(person.name, level)
-        return secret
-
-    def set_level(self, name: str, level: str) -> None:
-        self._answer()
-        self.known[name] = Account(level)
-
-    def set_secret(self, name: str, secret: Secret) -> Secret:
-        self._answer()
-        self.opened_by[name] = secret
-        return secret
-
-    def disable(self, name: str) -> None:
-        self._answer()
-        self.known[name] = Account(self.known[name].level, enabled=False)
-        del self.opened_by[name]
-
-    def _answer(self) -> None:
-        if self.is_away:
-            raise PlatformError(f"{self.name} does not answer")
 
 
 class Services:
@@ -128,7 +79,7 @@ def test_a_password_that_may_be_set_already_is_told(services: Services) -> None:
     assert (first.opens, first.may_open, list(first.failed)) == (["one"], ["two"], ["two"])
     assert services.two.opened_by["ana"] == first.password
     second = services.add()
-    assert second.done == [Action(Kind.CHANGE, "two", "in")]
+    assert second.done == [Action(Kind.CHANGE, "two", "admin")]
     assert (second.opens, second.may_open) == ([], [])
 
 
