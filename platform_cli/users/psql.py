@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 
@@ -50,17 +51,22 @@ def run_sql(
         check=False,
     )
     if done.returncode:
-        raise PlatformError(
-            f"PostgreSQL refused: {_first(done.stderr)}",
-            where=f"the database {database}",
-            do="look at `platform status`",
-        )
+        raise _failed(done.stderr, database)
     return [line.split("\t") for line in done.stdout.splitlines() if line]
 
 
-def _first(errors: str) -> str:
-    lines = [line for line in errors.splitlines() if line.strip()]
-    return lines[0].removeprefix("psql:<stdin>:") if lines else "it said nothing"
+def _failed(errors: str, database: str) -> PlatformError:
+    """What psql said, as a message."""
+    refused = re.search(r"^psql:<stdin>:\d+: ERROR: +(.*)$", errors, re.MULTILINE)
+    if refused:
+        return PlatformError(
+            f"PostgreSQL refused: {refused[1]}", where=f"the database {database}", do="see `platform logs postgres`"
+        )
+    return PlatformError(
+        f"PostgreSQL does not answer ({' '.join(errors.split())})",
+        where=f"the database {database}",
+        do="look at `platform status`",
+    )
 
 
 def scram_verifier(password: Secret) -> Secret:
