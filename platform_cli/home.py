@@ -47,6 +47,11 @@ class Home:
         return self.root / "run"
 
     @property
+    def people(self) -> Path:
+        """What opens the accounts of people's programs; made with the first person."""
+        return self.root / "people"
+
+    @property
     def settings_file(self) -> Path:
         return self.root / "platform.env"
 

@@ -28,6 +28,7 @@ from platform_cli.commands import (
     test,
     trace,
     up,
+    users,
 )
 from platform_cli.commands import open as open_command
 from platform_cli.errors import PlatformError
@@ -62,6 +63,7 @@ app.command("logs")(logs.logs)
 app.command("restart")(restart.restart)
 app.command("credentials")(credentials.credentials)
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.add_typer(coder.app, name="coder")
 app.add_typer(images.app, name="images")
 app.command("open")(open_command.open_service)

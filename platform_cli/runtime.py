@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -70,6 +70,13 @@ class StackRuntime(Protocol):
 
         Raises:
             PlatformError: the steps' environment is not installed.
+        """
+
+    def within(self, service: str, command: Sequence[str], keep: Iterable[str] = ()) -> Program:
+        """What runs a command where a service runs, with the variables of that service.
+
+        Args:
+            keep: as for `step`.
         """
 
     def show_log(self, service: str, lines: int, *, follow: bool) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 
 from platform_cli.commands.context import open_running
+from platform_cli.errors import PlatformError
 from platform_cli.loop import follow, follow_next, open_airflow, start
 from platform_cli.runtime import Program, StackRuntime
 
@@ -60,3 +62,17 @@ def become(program: Program, arguments: list[str]) -> None:
     """Become a program."""
     sys.stdout.flush()
     os.execvpe(program.command[0], [*program.command, *arguments], dict(program.environment))  # noqa: S606
+
+
+def run_step(runtime: StackRuntime, arguments: list[str]) -> None:
+    """Run a step to its end, without its output.
+
+    Raises:
+        PlatformError: it failed; carries what it said.
+    """
+    program = runtime.step()
+    done = subprocess.run(
+        [*program.command, *arguments], env=dict(program.environment), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise PlatformError(f"{arguments[0]} failed", detail=(done.stdout + done.stderr).strip()[-2000:])

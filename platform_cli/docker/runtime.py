@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -211,11 +211,19 @@ class DockerRuntime:
     def step(self, module: str = STEPS_MODULE, keep: Iterable[str] = ()) -> Program:
         """A container of the steps' service for one call, which sees the caller's directory at its own path."""
         here = Path.cwd()
-        entrypoint = f"{reveal(self.stack.variables['PLATFORM_REPO'])}/compose/with-secrets.sh python -m {module}"
-        words = ["run", "--rm", f"--volume={here}:{here}", f"--workdir={here}", f"--entrypoint={entrypoint}"]
+        options = [f"--volume={here}:{here}", f"--workdir={here}"]
+        return self._container(STEPS_SERVICE, ("python", "-m", module), options, (k for k in keep if k in os.environ))
+
+    def within(self, service: str, command: Sequence[str], keep: Iterable[str] = ()) -> Program:
+        """A container of the service for one call."""
+        return self._container(service, command, [], keep)
+
+    def _container(self, service: str, command: Sequence[str], options: list[str], keep: Iterable[str]) -> Program:
+        entrypoint = f"{reveal(self.stack.variables['PLATFORM_REPO'])}/compose/with-secrets.sh"
+        words = ["run", "--rm", "--no-deps", f"--entrypoint={entrypoint}", *options]
         words += [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]
-        words += [f"--env={name}" for name in keep if name in os.environ]
-        return Program((self.engine.docker, *self.compose.words, *words, STEPS_SERVICE), dict(os.environ))
+        words += [f"--env={name}" for name in keep]
+        return Program((self.engine.docker, *self.compose.words, *words, service, *command), dict(os.environ))
 
     def show_log(self, service: str, lines: int, *, follow: bool) -> NoReturn:
         """Become `docker compose logs`."""

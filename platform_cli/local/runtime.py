@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 from typing import NoReturn
@@ -225,9 +225,13 @@ class LocalRuntime:
         environment = self.environments[service.local.env]
         if not environment.whole():
             raise PlatformError("the steps' environment is not installed", do="run `platform up`")
-        spec = make_spec(service, self.stack, self.home, as_root=self._as_root)
+        return self.within(STEPS_SERVICE, (str(environment.directory / "bin" / "python"), "-m", module), keep)
+
+    def within(self, service: str, command: Sequence[str], keep: Iterable[str] = ()) -> Program:
+        """The command itself, with the variables of the service."""
+        spec = make_spec(self.stack.services[service], self.stack, self.home, as_root=self._as_root)
         own = {name: os.environ[name] for name in keep if name in os.environ}
-        return Program((str(environment.directory / "bin" / "python"), "-m", module), {**spec.environment, **own})
+        return Program(tuple(command), {**spec.environment, **own})
 
     def show_log(self, service: str, lines: int, *, follow: bool) -> NoReturn:
         """Become `tail`, which follows a log through its rotation, and that is all that is wanted.

@@ -101,7 +101,7 @@ def compose_texts() -> Iterator[str]:
 
 
 def _commit() -> str:
-    """The commit of the checkout, `-dirty` after it if files differ; empty outside git. In containers there is no git."""
+    """The commit of the checkout, `-dirty` after it if files differ; empty outside git. Containers cannot ask."""
     words = ["git", "-C", str(REPO), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
