@@ -13,6 +13,7 @@ import yaml
 
 from platform_cli.errors import PlatformError
 from platform_cli.home import REPO, Home
+from platform_cli.stack.alerts import receivers
 from platform_cli.stack.envfile import read_env_file
 from platform_cli.stack.interpolate import interpolate, interpolate_tree
 from platform_cli.stack.model import Condition, ConfigFile, Healthcheck, Local, Service, Stack
@@ -41,6 +42,7 @@ def load_stack(home: Home, *, create_secrets: bool) -> Stack:
         "PLATFORM_HOME": str(home.root),
         "PLATFORM_CHECKOUT": str(REPO),
         **settings,
+        **receivers(settings),
         **secrets,
     }
     for key, value in read_env_file(RUNTIME_FILE).items():
