@@ -23,11 +23,6 @@ PARSE_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
-def demo(stack: Stack) -> subprocess.CompletedProcess[str]:
-    return stack.platform("demo", check=True, timeout=900)
-
-
-@pytest.fixture(scope="module")
 def airflow(stack: Stack) -> Iterator[httpx.Client]:
     account = stack.credentials("airflow-api-server")
     with httpx.Client(base_url=account["url"], timeout=60) as client:
