@@ -78,12 +78,14 @@ UNIT = (
     Suite("mlflow", ("tests/compose",)),
     Suite(None, ("tests/platform_cli", "tests/benchmarks")),
 )
-# So do these, but each test starts programs that take seconds: a JVM, dbt, Airflow, Terraform, a worker, a server.
+# So do these, but each test starts programs that take seconds: a JVM, dbt, Airflow, Terraform, a worker, a server,
+# Alertmanager.
 PROGRAMS = (
     Suite("spark", ("tests/spark",)),
     Suite("pipelines", _WORKERS),
     Suite("coder", ("tests/coder",)),
     Suite("serving", _SERVER),
+    Suite(None, ("tests/alertmanager",)),
 )
 # These need a container engine, and build small images in it.
 DOCKER = (Suite(None, ("tests/docker",)),)

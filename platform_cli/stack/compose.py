@@ -20,6 +20,7 @@ import yaml
 
 from platform_cli.errors import PlatformError
 from platform_cli.home import REPO, Home
+from platform_cli.stack.alerts import receivers
 from platform_cli.stack.envfile import read_env_file
 from platform_cli.stack.interpolate import interpolate, interpolate_tree
 from platform_cli.stack.model import Condition, ConfigFile, Healthcheck, Local, Runtime, Service, Stack
@@ -58,6 +59,7 @@ def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.L
         "MACHINE_CPUS": str(os.cpu_count()),
         "CHECKOUT_COMMIT": _commit(),
         **settings,
+        **receivers(settings),
         **secrets,
     }
     runtime_file = REPO / "compose" / f"runtime.{runtime}.env"

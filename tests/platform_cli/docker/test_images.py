@@ -129,7 +129,7 @@ def test_each_image_comes_after_what_it_is_made_from(recipes: Path) -> None:
 def test_every_image_of_the_stack_is_ours_or_has_a_recipe_or_is_known_to_have_none(home: Home) -> None:
     """Not to be had as packages: what these programs' makers alone publish."""
     without = {
-        image.name.rpartition(":")[0]
+        image.name.partition(":")[0]
         for image in stack_images(load_settings(home))
         if image.build is None and recipe(image.name) is None
     }
