@@ -41,7 +41,7 @@ def free_ports(count: int) -> list[int]:
     raise RuntimeError("no free ports")
 
 
-def _port_settings() -> dict[str, str]:
+def port_settings() -> dict[str, str]:
     """Another port for every setting that is one."""
     lines = (REPO / "compose" / "settings.env").read_text().splitlines()
     keys = [line.partition("=")[0] for line in lines if line.partition("=")[0].endswith("_PORT")]
@@ -127,6 +127,6 @@ def new_stack(envs: Path) -> Stack:
     home.chmod(0o711)
     (home / "envs").symlink_to(envs)
     (home / ".platform-home").touch()
-    settings = _port_settings() | {"RUNTIME": "local"}
+    settings = port_settings() | {"RUNTIME": "local"}
     (home / "platform.env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     return Stack(home, settings)
