@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,9 +140,11 @@ def test_every_image_of_the_stack_is_ours_or_has_a_recipe_or_is_known_to_have_no
 def test_our_dockerfiles_take_their_base_as_an_argument(home: Home) -> None:
     for image in stack_images(load_settings(home)):
         if image.build is not None:
-            text = image.build.dockerfile.read_text()
-            assert "ARG PYTHON_IMAGE=" in text, image.build.dockerfile
-            assert image.build.bases() == ["python:3.11-slim-bookworm"]
+            (base,) = image.build.bases()
+            assert base == ("caddy:2.11.7-alpine" if "gateway" in image.name else "python:3.11-slim-bookworm")
+            argument = "CADDY_IMAGE" if "gateway" in image.name else "PYTHON_IMAGE"
+            other = replace(image.build, arguments={argument: "registry.example/base:1"})
+            assert other.bases() == ["registry.example/base:1"], image.build.dockerfile
 
 
 def test_no_dockerfile_needs_what_an_engine_of_20_10_refuses() -> None:
