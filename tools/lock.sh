@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header "$@"; }
 
 components=("$@")
-[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks spark cli clients coder peers)
+[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks spark caddy haproxy cli clients coder peers)
 for group in "${components[@]}"; do
   echo "locking $group"
   case $group in
@@ -18,6 +18,8 @@ for group in "${components[@]}"; do
       ;;
     # environments that only tests have
     clients | coder) compile --group "$group" -c tests/pytest.txt -o "tests/$group.txt" ;;
+    # what upstream's images are made of where no registry is
+    caddy | haproxy) compile --group "$group" -o "images/$group/requirements.txt" ;;
     # the servers that the benchmark puts beside the model server
     peers)
       for input in benchmarks/peers/*/requirements.in; do compile "$input" -o "${input%.in}.txt"; done

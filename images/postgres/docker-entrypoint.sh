@@ -5,6 +5,8 @@
 # container reaches, by its socket in /var/run/postgresql. Other commands than `postgres` are run as they are.
 set -Eeuo pipefail
 
+socket_directory=/var/run/postgresql
+
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # from_file NAME DEFAULT: NAME gets its own value, or that of the file which NAME_FILE names, or the default.
@@ -22,9 +24,9 @@ from_file() {
 make_directories() {
   mkdir -p "$PGDATA" "${POSTGRES_INITDB_WALDIR:-$PGDATA}"
   chmod 0700 "$PGDATA" || true
-  mkdir -p /var/run/postgresql || true
+  mkdir -p "$socket_directory" || true
   if [[ $EUID -eq 0 ]]; then
-    chown postgres /var/run/postgresql
+    chown postgres "$socket_directory"
     chown -R postgres "$PGDATA" "${POSTGRES_INITDB_WALDIR:-$PGDATA}"
   fi
 }
@@ -39,11 +41,13 @@ make_cluster() {
 
 # Whoever comes from elsewhere shows the password, unless trust was asked for.
 let_others_in() {
-  local method=${POSTGRES_HOST_AUTH_METHOD:-$(postgres -C password_encryption "$@")}
+  local method=${POSTGRES_HOST_AUTH_METHOD:-$(postgres -C password_encryption "${@:2}")}
   printf '\nhost all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
 }
 
-query() { psql -v ON_ERROR_STOP=1 --no-password --no-psqlrc --username "$POSTGRES_USER" "$@"; }
+query() {
+  psql -v ON_ERROR_STOP=1 --no-password --no-psqlrc --host "$socket_directory" --username "$POSTGRES_USER" "$@"
+}
 
 make_database() {
   local found
