@@ -89,7 +89,7 @@ def test_mlflow(people: dict[str, Someone], doors: Doors, model: str, role: str)
     registered = doors.mlflow(person, "POST", "2.0/mlflow/registered-models/create", name=fresh)
     alias = {"name": model, "alias": f"of-{role}", "version": "1"}
     promoted = doors.mlflow(person, "POST", "2.0/mlflow/registered-models/alias", **alias)
-    administered = doors.mlflow(person, "GET", "2.0/mlflow/users/list")
+    administered = doors.mlflow(person, "GET", "3.0/mlflow/roles/list")
     answers = {"log": logged, "register": registered, "promote": promoted, "administer": administered}
     assert {what: answer.status_code for what, answer in answers.items()} == MAY_IN_MLFLOW[role]
 
