@@ -28,13 +28,14 @@ def people(stack: Stack) -> dict[str, Someone]:
 
 
 @pytest.fixture(scope="module")
-def model(stack: Stack, doors: Doors) -> str:
+def model(stack: Stack, doors: Doors) -> Iterator[str]:
     """A model of the platform's own account, with one version."""
     name, account = f"people-{uuid4().hex[:6]}", ("pipelines", stack.env["MLFLOW_TRACKING_PASSWORD"])
     doors.mlflow(account, "POST", "2.0/mlflow/registered-models/create", name=name).raise_for_status()
     made = doors.mlflow(account, "POST", "2.0/mlflow/model-versions/create", name=name, source="s3://mlflow/none")
     made.raise_for_status()
-    return name
+    yield name
+    doors.mlflow(account, "DELETE", "2.0/mlflow/registered-models/delete", name=name)
 
 
 @pytest.fixture
