@@ -12,8 +12,8 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LONGEST_NAME = 32
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 RESERVED = frozenset(
-    {"admin", "airflow", "client", "coder", "grafana", "me", "mlflow", "pipelines", "platform", "postgres"}
-    | {"prometheus", "public", "root", "serving"}
+    {"admin", "airflow", "client", "coder", "exporter", "grafana", "me", "mlflow", "pipelines", "platform"}
+    | {"postgres", "prometheus", "public", "root", "serving"}
 )
 """Names of the platform's own accounts, in whichever service, and words that one of them gives a meaning."""
 

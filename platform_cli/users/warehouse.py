@@ -14,7 +14,7 @@ DATABASE = "warehouse"
 CONNECTIONS = 10
 """The most that one person may hold open: a notebook that leaks them takes none from the services."""
 GROUP = "people_"
-"""Begins the names of the group roles that compose/postgres/init.sql makes; a level is the rest of it."""
+"""Begins the names of the group roles that compose/postgres/people.sql makes; a level is the rest of it."""
 
 FIND = """
 SELECT person.rolname, regexp_replace(grouped.rolname, '^people_', ''), person.rolcanlogin

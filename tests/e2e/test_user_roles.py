@@ -28,13 +28,14 @@ def people(stack: Stack) -> dict[str, Someone]:
 
 
 @pytest.fixture(scope="module")
-def model(stack: Stack, doors: Doors) -> str:
+def model(stack: Stack, doors: Doors) -> Iterator[str]:
     """A model of the platform's own account, with one version."""
     name, account = f"people-{uuid4().hex[:6]}", ("pipelines", stack.env["MLFLOW_TRACKING_PASSWORD"])
     doors.mlflow(account, "POST", "2.0/mlflow/registered-models/create", name=name).raise_for_status()
     made = doors.mlflow(account, "POST", "2.0/mlflow/model-versions/create", name=name, source="s3://mlflow/none")
     made.raise_for_status()
-    return name
+    yield name
+    doors.mlflow(account, "DELETE", "2.0/mlflow/registered-models/delete", name=name)
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_mlflow(people: dict[str, Someone], doors: Doors, model: str, role: str)
     registered = doors.mlflow(person, "POST", "2.0/mlflow/registered-models/create", name=fresh)
     alias = {"name": model, "alias": f"of-{role}", "version": "1"}
     promoted = doors.mlflow(person, "POST", "2.0/mlflow/registered-models/alias", **alias)
-    administered = doors.mlflow(person, "GET", "2.0/mlflow/users/list")
+    administered = doors.mlflow(person, "GET", "3.0/mlflow/roles/list")
     answers = {"log": logged, "register": registered, "promote": promoted, "administer": administered}
     assert {what: answer.status_code for what, answer in answers.items()} == MAY_IN_MLFLOW[role]
 

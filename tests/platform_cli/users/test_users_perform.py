@@ -90,6 +90,7 @@ def test_what_programs_had_is_forgotten_with_the_account(services: Services) -> 
     assert services.state() is State.DISABLED
     again = services.add()
     assert {action.kind for action in again.done} == {Kind.ENABLE}
+    assert services.state() is State.ACTIVE
     assert services.one.opened_by["ana"] == again.password
     assert services.kept.read("ana") == {"DATA_PASSWORD": services.data.opened_by["ana"]}
 
