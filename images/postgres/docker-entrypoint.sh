@@ -37,6 +37,8 @@ make_cluster() {
   eval "words=($POSTGRES_INITDB_ARGS)"
   [[ -z ${POSTGRES_INITDB_WALDIR:-} ]] || words+=(--waldir "$POSTGRES_INITDB_WALDIR")
   initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${words[@]}"
+  # the programs were built for another place
+  printf "\nunix_socket_directories = '%s'\n" "$socket_directory" >>"$PGDATA/postgresql.conf"
 }
 
 # Whoever comes from elsewhere shows the password, unless trust was asked for.

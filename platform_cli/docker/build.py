@@ -182,7 +182,7 @@ class Builder:
         before = present(self.engine, [step.name]).get(step.name)
         self.progress.begin(step.name, "building")
         try:
-            with log.open("w") as out:
+            with log.open("w", buffering=1) as out:
                 if step.build is None:
                     self._import(step, out)
                 else:
