@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -60,26 +63,40 @@ class Doors:
         """A call of MLflow's API; what is asked by GET has `body` as parameters."""
         account = (who.name, who.password) if isinstance(who, Someone) else who
         content: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
-        url = f"{self.stack.credentials('mlflow')['url']}/api/{path}"
+        url = f"{self._owner['mlflow']['url']}/api/{path}"
         return httpx.request(method, url, auth=account, timeout=60, **content)
 
     def owner(self) -> tuple[str, str]:
         """The owner's account in MLflow."""
-        account = self.stack.credentials("mlflow")
+        account = self._owner["mlflow"]
         return account["username"], account["password"]
 
-    def airflow(self, who: Someone | None) -> httpx.Client:
+    @contextmanager
+    def airflow(self, who: Someone | None) -> Iterator[httpx.Client]:
         """A client that is signed in; as the owner for None."""
-        account = self.stack.credentials("airflow-api-server")
+        account = self._owner["airflow-api-server"]
         username, password = (who.name, who.password) if who else (account["username"], account["password"])
-        client = httpx.Client(base_url=account["url"], timeout=60)
-        answer = client.post("/auth/token", json={"username": username, "password": password})
-        client.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
-        return client
+        with httpx.Client(base_url=account["url"], timeout=60) as client:
+            answer = client.post("/auth/token", json={"username": username, "password": password})
+            client.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
+            yield client
+
+    def lets_into_airflow(self, who: Someone) -> bool:
+        """Whether Airflow takes the password."""
+        try:
+            with self.airflow(who):
+                return True
+        except httpx.HTTPStatusError as error:
+            assert error.response.status_code == 401
+            return False
 
     def programs(self, who: Someone) -> dict[str, str]:
         """What the programs of a person are given."""
         return dict(json.loads(self.stack.platform("users", "env", who.name, "--json", check=True).stdout))
+
+    @cached_property
+    def _owner(self) -> dict[str, dict[str, str]]:
+        return dict(json.loads(self.stack.platform("credentials", "--json", check=True).stdout))
 
     def listed(self) -> dict[str, dict[str, Any]]:
         """Everybody, by name."""
