@@ -165,7 +165,7 @@ def _change(
     if done or failed:
         _write_down(call.runtime, call.action, {**call.details, "done": done, "failed": failed})
     if failed:
-        raise _failure(f"{person.name} is not complete", outcome.failed, again)
+        raise _failure(f"{call.action} {person.name}: not in every service", outcome.failed, again)
     return outcome
 
 

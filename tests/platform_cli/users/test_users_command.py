@@ -95,7 +95,7 @@ def test_a_service_that_is_away_is_named_and_the_password_is_told_all_the_same(w
     world.two.is_away = True
     done = world.run("add", "ana", "--role", "admin")
     assert (done.code, done.out) == (1, f"{world.one.opened_by['ana'].reveal()}\n")
-    assert "error: ana is not complete\n  two: two does not answer\n" in done.err
+    assert "error: add ana: not in every service\n  two: two does not answer\n" in done.err
     assert "do:    start it; then `platform users add ana --role admin` again: it completes what is missing" in done.err
     world.two.is_away = False
     assert world.run("add", "ana", "--role", "admin").code == 0
