@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +15,6 @@ from platform_cli.home import REPO, Home
 from platform_cli.stack.compose import ROOT_FILE
 
 PREFIX = "mlops"
-ONE_SHOT_DONE = 0
 
 
 @dataclass(frozen=True)
@@ -27,27 +26,30 @@ class Container:
     state: str
     health: str
     code: int
+    one_shot: bool
 
     @property
     def healthy(self) -> bool:
-        """Whether it is as it should be: running and healthy, or ended well."""
-        if self.state == "exited":
-            return self.code == ONE_SHOT_DONE
+        """Whether it is as it should be: a job has ended well, another runs and is healthy."""
+        if self.one_shot:
+            return self.state == "exited" and self.code == 0
         return self.state == "running" and self.health in ("", "healthy")
 
     @property
     def failed(self) -> bool:
         """Whether waiting will not help."""
-        return self.health == "unhealthy" or self.state == "dead" or (self.state == "exited" and self.code != 0)
+        ended_badly = self.state == "exited" and not (self.one_shot and self.code == 0)
+        return self.health == "unhealthy" or self.state == "dead" or ended_badly
 
 
 class Compose:
-    """Calls of `docker compose` for one home. Their variables are in `home.compose_env`."""
+    """Calls of `docker compose` for one home, whose variables are in `home.compose_env`. `jobs` end by themselves."""
 
-    def __init__(self, engine: Engine, home: Home, profiles: Sequence[str] = ()) -> None:
+    def __init__(self, engine: Engine, home: Home, profiles: Sequence[str], jobs: Collection[str]) -> None:
         self.engine = engine
         self.home = home
         self.profiles = tuple(profiles)
+        self.jobs = jobs
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ class Compose:
 
     def containers(self) -> list[Container]:
         """The containers of the stack's services, those that have ended among them."""
-        return [_container(entry) for entry in _objects(self.run("ps", "--all", "--format=json"))]
+        return [_container(entry, self.jobs) for entry in _objects(self.run("ps", "--all", "--format=json"))]
 
 
 def project_name(home: Home) -> str:
@@ -101,5 +103,6 @@ def _objects(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stripped.splitlines() if line.startswith("{")]
 
 
-def _container(entry: dict[str, Any]) -> Container:
-    return Container(entry["Service"], entry["ID"], entry["State"], entry.get("Health", ""), int(entry["ExitCode"]))
+def _container(entry: dict[str, Any], jobs: Collection[str]) -> Container:
+    service, health = entry["Service"], entry.get("Health", "")
+    return Container(service, entry["ID"], entry["State"], health, int(entry["ExitCode"]), service in jobs)

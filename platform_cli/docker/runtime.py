@@ -35,7 +35,8 @@ class DockerRuntime:
         self.stack = stack
         self.home = home
         self.engine = engine
-        self.compose = Compose(engine, home, stack.profiles)
+        self._jobs = {service.name for service in stack.services.values() if service.one_shot}
+        self.compose = Compose(engine, home, stack.profiles, self._jobs)
 
     # -- up ---------------------------------------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ class DockerRuntime:
                     continue
                 waiting.remove(name)
                 if not unchanged:
-                    progress.end(name, "done" if container.state == "exited" else "healthy")
+                    progress.end(name, "done" if container.one_shot else "healthy")
             if not alive and all(name not in found or found[name].failed for name in waiting):
                 break
             time.sleep(POLL_SECONDS)
@@ -166,7 +167,7 @@ class DockerRuntime:
     def _all(self) -> Compose:
         """With the profiles that are not asked for any more: what was started with them goes too."""
         self.write_files()
-        return Compose(self.engine, self.home, ["*"])
+        return Compose(self.engine, self.home, ["*"], self._jobs)
 
     # -- one service ------------------------------------------------------------------------------------------------
 
@@ -202,9 +203,8 @@ class DockerRuntime:
     def _status(self, service: Service, container: Container | None) -> ServiceStatus:
         if container is None:
             return ServiceStatus(service.name, "stopped", False, service.url, None)
-        healthy = container.healthy and container.state == "running"
-        detail = "" if healthy else last_check(self.engine, container)
-        return ServiceStatus(service.name, container.state, healthy, service.url, None, detail)
+        detail = "" if container.healthy else last_check(self.engine, container)
+        return ServiceStatus(service.name, container.state, container.healthy, service.url, None, detail)
 
     # -- programs ---------------------------------------------------------------------------------------------------
 
@@ -228,7 +228,3 @@ class DockerRuntime:
     def show_log(self, service: str, lines: int, *, follow: bool) -> NoReturn:
         """Become `docker compose logs`."""
         self.compose.become("logs", f"--tail={lines}", *(["--follow"] if follow else []), service)
-
-
-def _tagged(image: str) -> str:
-    return image if ":" in image.rpartition("/")[2] else f"{image}:latest"

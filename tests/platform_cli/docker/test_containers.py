@@ -88,6 +88,17 @@ def test_what_was_not_healthy_is_told_when_it_is(scene: Scene) -> None:
     assert "healthy" in scene.said.getvalue()
 
 
+def test_a_job_that_runs_is_waited_for(scene: Scene) -> None:
+    scene.set({"postgres-init": {"State": "running"}})
+    running = scene.docker.directory / "containers"
+    (scene.docker.directory / "ended").write_text(running.read_text().replace(
+        '"ID": "id-postgres-init", "State": "running"', '"ID": "id-postgres-init", "State": "exited"'
+    ))  # fmt: skip
+    scene.command("up", f"cp {scene.docker.directory}/ended {running}")
+    assert scene.up().changed == 1
+    assert "postgres-init" in scene.said.getvalue()
+
+
 def test_an_unhealthy_service_is_told_with_its_last_check_and_its_log(scene: Scene) -> None:
     scene.set({"mlflow": {"Health": "unhealthy"}})
     password = scene.stack.secrets["MLFLOW_ADMIN_PASSWORD"].reveal()
