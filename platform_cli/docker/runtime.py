@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from platform_cli.docker import files
 from platform_cli.docker.build import Builder, check_disk, plan, present
-from platform_cli.docker.compose import Compose, Container, last_check, socket_group
+from platform_cli.docker.compose import Compose, Container, socket_group
 from platform_cli.docker.engine import DockerFailed, Engine
 from platform_cli.docker.images import stack_images
 from platform_cli.errors import PlatformError
@@ -136,10 +136,9 @@ class DockerRuntime:
             )  # fmt: skip
         first, *others = bad
         log = self.compose.run("logs", f"--tail={LOG_LINES}", "--no-log-prefix", first.service).strip()
-        said = last_check(self.engine, first)
         what = f"{first.service} ended with exit code {first.code}"
         if first.state != "exited":
-            what = f"{first.service} did not become healthy ({said or 'its health check says nothing'})"
+            what = f"{first.service} did not become healthy ({first.check or 'its health check says nothing'})"
         also = "".join(f"\n  and: {other.service}" for other in others)
         return PlatformError(
             what + also,
@@ -203,7 +202,7 @@ class DockerRuntime:
     def _status(self, service: Service, container: Container | None) -> ServiceStatus:
         if container is None:
             return ServiceStatus(service.name, "stopped", False, service.url, None)
-        detail = "" if container.healthy else last_check(self.engine, container)
+        detail = "" if container.healthy else container.check
         return ServiceStatus(service.name, container.state, container.healthy, service.url, None, detail)
 
     # -- programs ---------------------------------------------------------------------------------------------------

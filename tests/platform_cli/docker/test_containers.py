@@ -29,6 +29,7 @@ class Scene:
 
     def __init__(self, docker: FakeDocker, home: Home) -> None:
         self.docker = docker
+        self.containers = docker.directory / "containers"
         self.stack = load_stack(home, create_secrets=True, runtime=Runtime.DOCKER)
         self.compose = f"compose --project-name={project_name(home)}"
         self.said = io.StringIO()
@@ -36,6 +37,8 @@ class Scene:
         self.have_images(*(image.name for image in stack_images(self.stack.settings)))
         self.command("up", "true")
         self.command("down", "true")
+        docker.answer("ps --all", "echo id")
+        docker.answer("inspect", f"cat {self.containers}")
         self.set({})
         self.runtime = DockerRuntime(self.stack, home, Engine.find())
 
@@ -50,15 +53,13 @@ class Scene:
         self.docker.answer(f'{self.compose} "*" {words}', script)
 
     def set(self, different: dict[str, dict[str, Any]]) -> None:
-        """Every service as it should be, but for these."""
+        """Every service's state as it should be, but for these."""
         lines = []
         for service in self.stack.started:
-            entry = {"Service": service.name, "ID": f"id-{service.name}", "State": "running", "Health": "healthy"}
-            entry |= {"State": "exited", "Health": ""} if service.one_shot else {}
-            lines.append(json.dumps({**entry, "ExitCode": 0, **different.get(service.name, {})}))
-        file = self.docker.directory / "containers"
-        file.write_text("\n".join(lines))
-        self.command("ps --all", f"cat {file}")
+            state: dict[str, Any] = {"Status": "running", "ExitCode": 0, "Health": {"Status": "healthy", "Log": []}}
+            state |= {"Status": "exited", "Health": None} if service.one_shot else {}
+            lines.append(f"{service.name} id-{service.name} {json.dumps(state | different.get(service.name, {}))}")
+        self.containers.write_text("\n".join(lines))
 
     def up(self) -> Progress:
         progress = Progress(Console(file=self.said, width=150))
@@ -78,34 +79,29 @@ def test_a_stack_that_is_as_it_should_be_is_left_alone(scene: Scene) -> None:
 
 
 def test_what_was_not_healthy_is_told_when_it_is(scene: Scene) -> None:
-    scene.set({"mlflow": {"Health": "starting"}})
-    healthy = scene.docker.directory / "containers"
-    better = healthy.read_text().replace("starting", "healthy")
-    (scene.docker.directory / "better").write_text(better)
-    scene.command("up", f"cp {scene.docker.directory}/better {healthy}")
+    scene.set({"mlflow": {"Health": {"Status": "starting", "Log": []}}})
+    better = scene.docker.directory / "better"
+    better.write_text(scene.containers.read_text().replace("starting", "healthy"))
+    scene.command("up", f"cp {better} {scene.containers}")
     assert scene.up().changed == 1
     assert "mlflow" in scene.said.getvalue()
     assert "healthy" in scene.said.getvalue()
 
 
 def test_a_job_that_runs_is_waited_for(scene: Scene) -> None:
-    scene.set({"postgres-init": {"State": "running"}})
-    running = scene.docker.directory / "containers"
-    (scene.docker.directory / "ended").write_text(running.read_text().replace(
-        '"ID": "id-postgres-init", "State": "running"', '"ID": "id-postgres-init", "State": "exited"'
-    ))  # fmt: skip
-    scene.command("up", f"cp {scene.docker.directory}/ended {running}")
+    ended = scene.containers.rename(scene.docker.directory / "ended")
+    scene.set({"postgres-init": {"Status": "running"}})
+    scene.command("up", f"cp {ended} {scene.containers}")
     assert scene.up().changed == 1
     assert "postgres-init" in scene.said.getvalue()
 
 
 def test_an_unhealthy_service_is_told_with_its_last_check_and_its_log(scene: Scene) -> None:
-    scene.set({"mlflow": {"Health": "unhealthy"}})
+    log = [{"Output": "connection refused"}, {"Output": "wget: server returned error: HTTP/1.1 500\n"}]
+    scene.set({"mlflow": {"Health": {"Status": "unhealthy", "Log": log}}})
     password = scene.stack.secrets["MLFLOW_ADMIN_PASSWORD"].reveal()
     scene.command("up", "echo 'container mlops-mlflow-1 is unhealthy' >&2; exit 1")
     scene.command("logs", f"echo 'cannot sign in with {password}'")
-    state = {"Health": {"Log": [{"Output": "wget: server returned error: HTTP/1.1 500"}]}}
-    scene.docker.answer("inspect", f"echo '{json.dumps(state)}'")
     with pytest.raises(PlatformError, match=r"mlflow did not become healthy .*HTTP/1.1 500") as told:
         scene.up()
     assert "platform logs mlflow" in told.value.do
@@ -117,7 +113,6 @@ def test_an_unhealthy_service_is_told_with_its_last_check_and_its_log(scene: Sce
 def test_a_job_that_failed_is_told_with_its_exit_code(scene: Scene) -> None:
     scene.set({"postgres-init": {"ExitCode": 3}})
     scene.command("logs", "echo 'no such role'")
-    scene.docker.answer("inspect", "echo '{}'")
     with pytest.raises(PlatformError, match="postgres-init ended with exit code 3") as told:
         scene.up()
     assert told.value.detail == "no such role"
