@@ -53,6 +53,7 @@ class Environment:
     pushgateway_url: str = ""
     pushgateway_username: str = ""
     pushgateway_password: str = field(default="", repr=False)
+    mlflow_page: str = ""
     spark_master: str = "local[*]"
     declared_commit: str = ""
     declared_actor: str = ""
@@ -79,6 +80,11 @@ class Environment:
                 do="start the step with `platform run PROJECT STEP`, or set what compose/pipelines/step.env lists",
             )
         return cls(**values)
+
+    @property
+    def mlflow_pages(self) -> str:
+        """What the address of a page of MLflow begins with, as people open it."""
+        return f"{self.mlflow_page or self.mlflow_uri}/#"
 
     @cached_property
     def commit(self) -> str:

@@ -16,12 +16,14 @@ STEPS_MODULE = "pipelines"
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """How a service is. `healthy` is None for a service that is not installed because it is optional."""
+    """How a service is, and where: `url` for programs of this machine, `page` for people. `healthy` is None for a
+    service that is not installed because it is optional."""
 
     service: str
     state: str
     healthy: bool | None
     url: str
+    page: str
     pid: int | None
     detail: str = ""
 

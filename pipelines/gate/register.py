@@ -139,7 +139,7 @@ def _create_version(
 
 def _card_address(env: Environment, training: Run) -> str:
     info = training.info
-    return f"{env.mlflow_uri}/#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/{card.FILE_NAME}"
+    return f"{env.mlflow_pages}/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/{card.FILE_NAME}"
 
 
 def _verify(version: ModelVersion) -> None:

@@ -85,7 +85,7 @@ def artifacts(env: Environment, parameters: dict[str, Any], result: dict[str, An
     if values.get("run_id"):
         found.append(f"runs:/{values['run_id']}")
     if values.get("model") and values.get("version"):
-        found.append(f"{env.mlflow_uri}/#/models/{values['model']}/versions/{values['version']}")
+        found.append(f"{env.mlflow_pages}/models/{values['model']}/versions/{values['version']}")
     return list(dict.fromkeys(found))
 
 

@@ -217,7 +217,7 @@ def _version(env: Environment, client: MlflowClient, name: str, number: int) -> 
     return {
         "name": name,
         "version": number,
-        "url": f"{env.mlflow_uri}/#/models/{name}/versions/{number}",
+        "url": f"{env.mlflow_pages}/models/{name}/versions/{number}",
         "aliases": sorted(alias for alias, target in aliases.items() if int(target) == number),
         "gate": version.tags.get(GATE_TAG),
         "registered_at": _moment(version.creation_timestamp),
@@ -240,7 +240,7 @@ def _run_facts(env: Environment, run: Run, project: Project | None) -> Row:
     names.sort(key=lambda name: name != decisive)
     return {
         "run_id": run.info.run_id,
-        "url": f"{env.mlflow_uri}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
+        "url": f"{env.mlflow_pages}/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
         "started_at": _moment(run.info.start_time),
         "started_by": tags.get(tracking.ACTOR_TAG),
         "train_from": parameters.get("train_from"),

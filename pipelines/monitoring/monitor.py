@@ -155,7 +155,7 @@ def _keep(env: Environment, client: MlflowClient, seen: Seen, report: bool) -> t
         tempfile.TemporaryDirectory() as scratch,
         tracking.open_run(client, experiment, name, _tags(env, seen)) as run_id,
     ):
-        record = _record(seen, run_id, f"{env.mlflow_uri}/#/experiments/{experiment}/runs/{run_id}/artifacts")
+        record = _record(seen, run_id, f"{env.mlflow_pages}/experiments/{experiment}/runs/{run_id}/artifacts")
         directory = Path(scratch)
         findings.table(seen.drift, directory / "columns.csv")
         if report or record.drifted:

@@ -200,6 +200,6 @@ def _links(env: Environment, client: MlflowClient, run: Run | None) -> Facts:
     """Where a browser finds the training run and the model card, as far as they are there."""
     if run is None:
         return {"run_url": None, "card_url": None}
-    address = f"{env.mlflow_uri}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    address = f"{env.mlflow_pages}/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     carded = any(item.path == CARD for item in client.list_artifacts(run.info.run_id))
     return {"run_url": address, "card_url": f"{address}/artifacts/{CARD}" if carded else None}

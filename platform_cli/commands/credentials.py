@@ -38,14 +38,15 @@ def credentials(
     for title in ("SERVICE", "ADDRESS", "USER", "PASSWORD OR TOKEN"):
         table.add_column(title, no_wrap=True)
     for name, entry in shown.items():
-        table.add_row(name, entry["url"], entry.get("username", ""), entry.get("password") or entry.get("token", ""))
+        table.add_row(name, entry["page"], entry.get("username", ""), entry.get("password") or entry.get("token", ""))
     out.print(table)
 
 
 def credentials_of(stack: Stack) -> dict[str, dict[str, str]]:
-    """Service → url, username, and password or token, in the clear."""
+    """Service → url, page, username, and password or token, in the clear."""
     return {
-        service.name: {"url": service.url} | {k: reveal(v) for k, v in service.credentials.items()}
+        service.name: {"url": service.url, "page": service.page}
+        | {k: reveal(v) for k, v in service.credentials.items()}
         for service in stack.running
         if service.credentials
     }

@@ -35,5 +35,5 @@ def services_table(statuses: Sequence[ServiceStatus]) -> Table:
         table.add_column(title, no_wrap=title != "")
     words = {True: "[green]healthy[/]", False: "[red]not healthy[/]", None: "[yellow]not there[/]"}
     for entry in statuses:
-        table.add_row(entry.service, entry.state, words[entry.healthy], entry.url, entry.detail)
+        table.add_row(entry.service, entry.state, words[entry.healthy], entry.page, entry.detail)
     return table

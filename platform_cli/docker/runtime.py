@@ -201,9 +201,10 @@ class DockerRuntime:
 
     def _status(self, service: Service, container: Container | None) -> ServiceStatus:
         if container is None:
-            return ServiceStatus(service.name, "stopped", False, service.url, None)
+            return ServiceStatus(service.name, "stopped", False, service.url, service.page, None)
+        where = service.url, service.page
         detail = "" if container.healthy else container.check
-        return ServiceStatus(service.name, container.state, container.healthy, service.url, None, detail)
+        return ServiceStatus(service.name, container.state, container.healthy, *where, None, detail)
 
     # -- programs ---------------------------------------------------------------------------------------------------
 

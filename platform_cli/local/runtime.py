@@ -201,17 +201,19 @@ class LocalRuntime:
 
     def _status(self, service: Service, states: Mapping[str, ProgramState]) -> ServiceStatus:
         program = states.get(service.name)
-        url = service.url
+        where = service.url, service.page
         environment = self.environments[service.local.env]
         if service.local.optional and not environment.whole():
-            return ServiceStatus(service.name, "not available", None, url, None, "its packages could not be installed")
+            return ServiceStatus(
+                service.name, "not available", None, *where, None, "its packages could not be installed"
+            )
         if program is None or program.state in DOWN:
-            return ServiceStatus(service.name, (program.state if program else "stopped").lower(), False, url, None)
+            return ServiceStatus(service.name, (program.state if program else "stopped").lower(), False, *where, None)
         if service.healthcheck is None:
-            return ServiceStatus(service.name, program.state.lower(), program.state == "RUNNING", url, program.pid)
+            return ServiceStatus(service.name, program.state.lower(), program.state == "RUNNING", *where, program.pid)
         spec = make_spec(service, self.stack, self.home, as_root=self._as_root)
         result = health.check(service.healthcheck, spec, program.started)
-        return ServiceStatus(service.name, program.state.lower(), result.ok, url, program.pid, result.detail)
+        return ServiceStatus(service.name, program.state.lower(), result.ok, *where, program.pid, result.detail)
 
     # -- programs ---------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,8 @@ _READ_KEYS = frozenset(
     }
 )
 _LOCAL_KEYS = frozenset(Local.__dataclass_fields__)
+_PORT = r"\$\{(\w+_PORT)\}"
+HTTPS_PORT, NO_DOMAIN = "443", "localhost"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -65,10 +67,11 @@ def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.L
     runtime_file = REPO / "compose" / f"runtime.{runtime}.env"
     for key, value in read_env_file(runtime_file).items():
         variables[key] = interpolate(value, variables, where=str(runtime_file))
+    variables |= _pages(documents, variables, settings, runtime)
     services: dict[str, Service] = {}
     containers_only: dict[str, tuple[str, ...]] = {}
     for file, document in documents.items():
-        reader = _Reader(file, document, variables)
+        reader = _Reader(file, document, variables, runtime)
         for name, raw in document.get("services", {}).items():
             if raw.get("x-local") is False and runtime is Runtime.LOCAL:
                 containers_only[name] = tuple(raw.get("profiles", []))
@@ -83,7 +86,7 @@ def ports_of_containers() -> frozenset[str]:
     named: dict[bool, set[str]] = {True: set(), False: set()}
     for file in _compose_files():
         for service in _read(file).get("services", {}).values():
-            named[service.get("x-local") is False] |= set(re.findall(r"\$\{(\w+_PORT)\}", str(service)))
+            named[service.get("x-local") is False] |= set(re.findall(_PORT, str(service)))
     return frozenset(named[True] - named[False])
 
 
@@ -91,7 +94,7 @@ def published_ports() -> frozenset[str]:
     """The settings of ports that containers publish on this machine."""
     services = [service for file in _compose_files() for service in _read(file).get("services", {}).values()]
     ports = [port for service in services for port in service.get("ports", [])]
-    return frozenset(name for port in ports for name in re.findall(r"\$\{(\w+_PORT)\}", port))
+    return frozenset(name for port in ports for name in re.findall(_PORT, port))
 
 
 def compose_texts() -> Iterator[str]:
@@ -100,6 +103,31 @@ def compose_texts() -> Iterator[str]:
         yield file.read_text()
         named = {name for service in _read(file).get("services", {}).values() for name in service.get("env_file", [])}
         yield from ((file.parent / name).read_text() for name in sorted(named))
+
+
+def _pages(
+    documents: Mapping[Path, Mapping[str, Any]],
+    variables: Mapping[str, Text],
+    settings: Mapping[str, str],
+    runtime: Runtime,
+) -> dict[str, Text]:
+    """`NAME_PAGE` for each service with an `x-name`, which is where people find it: below the owner's domain, and while
+    there is none, where the machine does."""
+    domain, port = settings["PLATFORM_DOMAIN"], settings["GATEWAY_HTTPS_PORT"]
+    named = runtime is Runtime.DOCKER and domain != NO_DOMAIN
+    suffix = domain if port == HTTPS_PORT else f"{domain}:{port}"
+    services = [raw for document in documents.values() for raw in document.get("services", {}).values()]
+    return {
+        _page_variable(raw): f"https://{raw['x-name']}.{suffix}"
+        if named
+        else interpolate(raw["x-url"], variables, where="x-url")
+        for raw in services
+        if "x-name" in raw
+    }
+
+
+def _page_variable(service: Mapping[str, Any]) -> str:
+    return f"{service.get('x-name', '').upper()}_PAGE"
 
 
 def _commit() -> str:
@@ -167,10 +195,13 @@ def _check_dependencies(services: Mapping[str, Service], containers_only: Collec
 class _Reader:
     """Reads the services of one compose file."""
 
-    def __init__(self, file: Path, document: Mapping[str, Any], variables: Mapping[str, Text]) -> None:
+    def __init__(
+        self, file: Path, document: Mapping[str, Any], variables: Mapping[str, Text], runtime: Runtime
+    ) -> None:
         self.file = file
         self.document = document
         self.variables = variables
+        self.reachable = published_ports() if runtime is Runtime.DOCKER else None
 
     def service(self, name: str) -> Service:
         """One service, with its variables replaced."""
@@ -181,6 +212,7 @@ class _Reader:
         tree = interpolate_tree({key: raw[key] for key in raw.keys() & _READ_KEYS}, self.variables, where=where)
         local = Local(env="") if raw.get("x-local") is False else self._local(tree.get("x-local", {}), where)
         command = local.command or (*_words(tree.get("entrypoint")), *_words(tree.get("command")))
+        url = tree.get("x-url", "") if self._is_reachable(raw.get("x-url", "")) else ""
         return Service(
             name=name,
             component=self.file.parent.name,
@@ -189,8 +221,8 @@ class _Reader:
             depends_on=_depends_on(tree.get("depends_on", {})),
             healthcheck=_healthcheck(tree.get("healthcheck"), local.healthcheck),
             configs=tuple(self._config(entry, where) for entry in tree.get("configs", [])),
-            url=tree.get("x-url", ""),
-            address=tree.get("x-name", ""),
+            url=url,
+            page=reveal(self.variables.get(_page_variable(raw), url)),
             credentials=tree.get("x-credentials", {}),
             one_shot=tree.get("restart") == "no",
             profiles=tuple(tree.get("profiles", [])),
@@ -199,6 +231,10 @@ class _Reader:
             from_file=frozenset(secret),
             restarted_with=frozenset(n for n, entry in tree.get("depends_on", {}).items() if entry.get("restart")),
         )
+
+    def _is_reachable(self, url: str) -> bool:
+        """Whether programs of this machine get to a service, by the port that its address names."""
+        return self.reachable is None or self.reachable.issuperset(re.findall(_PORT, url))
 
     def _environment(self, raw: Mapping[str, Any], where: str, files: str, pairs: str) -> dict[str, Text]:
         values: dict[str, Text] = {}

@@ -68,8 +68,8 @@ class Local:
 
 @dataclass(frozen=True)
 class Service:
-    """One service of the stack. `url` is where the owner's machine finds it (`x-url`), `address` its name below the
-    platform's domain (`x-name`), both empty for a service that nobody calls."""
+    """One service of the stack. `url` is where programs of the owner's machine find it (`x-url`), `page` where people
+    do: both are empty for a service that nobody calls, or that no container publishes."""
 
     name: str
     component: str
@@ -79,7 +79,7 @@ class Service:
     healthcheck: Healthcheck | None
     configs: tuple[ConfigFile, ...]
     url: str
-    address: str
+    page: str
     credentials: Mapping[str, Text]
     one_shot: bool
     profiles: tuple[str, ...]

@@ -9,7 +9,7 @@ from platform_cli.errors import PlatformError, UsageError
 from platform_cli.home import Home
 from platform_cli.stack import compose
 from platform_cli.stack.compose import load_stack
-from platform_cli.stack.model import Condition, Stack
+from platform_cli.stack.model import Condition, Runtime, Stack
 from platform_cli.stack.secrets import Secret, reveal
 
 COMPONENT = {
@@ -38,14 +38,14 @@ COMPONENT = {
 
 @pytest.fixture
 def read(tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch):
-    def load(document: dict) -> Stack:
+    def load(document: dict, runtime: Runtime = Runtime.LOCAL) -> Stack:
         directory = tmp_path / "compose" / "web"
         directory.mkdir(parents=True)
         (directory / "compose.yml").write_text(yaml.safe_dump(document))
         (directory / "web.env").write_text("PORT=from the file\nOTHER=${S3_PORT}\n")
         (tmp_path / "docker-compose.yml").write_text("include: [compose/web/compose.yml]\n")
         monkeypatch.setattr(compose, "ROOT_FILE", tmp_path / "docker-compose.yml")
-        return load_stack(home, create_secrets=True)
+        return load_stack(home, create_secrets=True, runtime=runtime)
 
     return load
 
@@ -73,7 +73,7 @@ def test_a_service_is_read_whole(read) -> None:
     assert web.healthcheck is not None
     assert (web.healthcheck.test, web.healthcheck.interval, web.healthcheck.patience) == (("true",), 0.5, 91.0)
     assert web.from_file == {"PASSWORD"}
-    assert (web.url, web.address) == (f"http://127.0.0.1:{port}", "web")
+    assert (web.url, web.page) == (f"http://127.0.0.1:{port}",) * 2
     assert web.credentials == {"token": stack.secrets["WEB_PASSWORD"]}
     assert isinstance(web.configs[0].content, Secret)
     assert reveal(web.configs[0].content).startswith(f"port={port} password=")
@@ -81,6 +81,29 @@ def test_a_service_is_read_whole(read) -> None:
     assert stack.services["init"].one_shot
     assert stack.services["tool"].command == ("a", "b")
     assert [service.name for service in stack.running] == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "page"),
+    [
+        ({}, "http://127.0.0.1:{port}"),
+        ({"PLATFORM_DOMAIN": "ml.example.com"}, "https://web.ml.example.com:{https}"),
+        ({"PLATFORM_DOMAIN": "ml.example.com", "GATEWAY_HTTPS_PORT": "443"}, "https://web.ml.example.com"),
+    ],
+)
+def test_people_find_a_published_service_below_the_domain(read, home: Home, settings: dict, page: str) -> None:
+    with home.settings_file.open("a") as file:
+        file.writelines(f"{key}={value}\n" for key, value in settings.items())
+    stack = read(changed("services.web.ports", ["127.0.0.1:${MLFLOW_PORT}:80"]), Runtime.DOCKER)
+    port, https = stack.settings["MLFLOW_PORT"], stack.settings["GATEWAY_HTTPS_PORT"]
+    web = stack.services["web"]
+    assert web.page == reveal(stack.variables["WEB_PAGE"]) == page.format(port=port, https=https)
+    assert web.url == f"http://127.0.0.1:{port}"
+
+
+def test_what_no_container_publishes_has_no_address(read) -> None:
+    document = changed("services.init.x-url", "postgresql://127.0.0.1:${POSTGRES_PORT}")
+    assert read(document, Runtime.DOCKER).services["init"].url == ""
 
 
 def test_the_stack_does_not_show_its_secrets(read) -> None:

@@ -17,7 +17,7 @@ def service(name: str, *needs: str, env: str = "e", one_shot: bool = False, prof
         healthcheck=None,
         configs=(),
         url="",
-        address="",
+        page="",
         credentials={},
         one_shot=one_shot,
         profiles=profiles,

@@ -25,7 +25,7 @@ def runtime(home: Home, recipe: Path, *, optional: bool) -> LocalRuntime:
         healthcheck=None,
         configs=(),
         url="",
-        address="",
+        page="",
         credentials={},
         one_shot=False,
         profiles=(),
