@@ -16,13 +16,14 @@ from platform_cli.stack.compose import ROOT_FILE
 
 PREFIX = "mlops"
 _LABEL = "label=com.docker.compose"
-_FORMAT = '{{index .Config.Labels "com.docker.compose.service"}} {{.Id}} {{json .State}}'
+_FORMAT = '{{index .Config.Labels "com.docker.compose.service"}} {{.Id}} {{.RestartCount}} {{json .State}}'
+MANY_RESTARTS = 3
 
 
 @dataclass(frozen=True)
 class Container:
     """A service's container. `health` is empty without a health check, `check` what the last one said, `code` the exit
-    code of one that has ended."""
+    code of one that has ended, `restarts` how often the engine has started it again by itself."""
 
     service: str
     id: str
@@ -30,6 +31,7 @@ class Container:
     health: str
     check: str
     code: int
+    restarts: int
     one_shot: bool
 
     @property
@@ -40,10 +42,15 @@ class Container:
         return self.state == "running" and self.health in ("", "healthy")
 
     @property
+    def ended(self) -> bool:
+        """Whether it ends by itself, though the engine may be about to start it again."""
+        return self.state in ("exited", "restarting") or (self.restarts >= MANY_RESTARTS and not self.healthy)
+
+    @property
     def failed(self) -> bool:
         """Whether waiting will not help."""
-        ended_badly = self.state == "exited" and not (self.one_shot and self.code == 0)
-        return self.health == "unhealthy" or self.state == "dead" or ended_badly
+        gives_up = self.state == "exited" or self.restarts >= MANY_RESTARTS
+        return not self.healthy and (self.health == "unhealthy" or self.state == "dead" or gives_up)
 
 
 class Compose:
@@ -98,8 +105,16 @@ def socket_group(socket: Path) -> str:
 
 
 def _container(line: str, jobs: Collection[str]) -> Container:
-    service, number, text = line.split(maxsplit=2)
+    service, number, restarts, text = line.split(maxsplit=3)
     state = json.loads(text)
     health = state.get("Health") or {"Status": "", "Log": None}
-    check = str(health["Log"][-1]["Output"]).strip() if health["Log"] else ""
-    return Container(service, number, state["Status"], health["Status"], check, state["ExitCode"], service in jobs)
+    return Container(
+        service=service,
+        id=number,
+        state=state["Status"],
+        health=health["Status"],
+        check=str(health["Log"][-1]["Output"]).strip() if health["Log"] else "",
+        code=state["ExitCode"],
+        restarts=int(restarts),
+        one_shot=service in jobs,
+    )

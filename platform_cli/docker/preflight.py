@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 import ssl
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from platform_cli.docker.engine import Engine
 from platform_cli.errors import PlatformError
+from platform_cli.home import REPO
 from platform_cli.local.processes import port_holders
 
 MEGABYTE = 1 << 20
+MOUNTED = ("airbyte", "compose", "dags", "dbt_project", "projects")
+"""What containers are shown of the checkout."""
 # RFC 1123, 2.1
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
@@ -27,7 +31,7 @@ def preflight(settings: Mapping[str, str], engine: Engine, ports: Mapping[str, i
     Raises:
         PlatformError: with every finding.
     """
-    findings = [*gateway_findings(settings), *_disk_findings(settings, engine)]
+    findings = [*gateway_findings(settings), *_checkout_findings(), *_disk_findings(settings, engine)]
     if not running:
         findings += _port_findings(ports)
     if findings:
@@ -63,6 +67,23 @@ def _certificate_findings(certificate: str, key: str) -> Iterator[str]:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         except (ssl.SSLError, OSError) as error:
             yield f"GATEWAY_CERTIFICATE and GATEWAY_KEY are no pair that can be used: {error}"
+
+
+def _checkout_findings() -> Iterator[str]:
+    """Containers run as users of their own, who must be able to read what of the checkout they are shown."""
+    unreadable = [file for part in MOUNTED for file in sorted((REPO / part).rglob("*")) if _is_hidden(file)]
+    if unreadable:
+        yield (
+            f"containers may not read {unreadable[0]} (and {len(unreadable) - 1} more): "
+            f"chmod -R go+rX {' '.join(str(REPO / part) for part in MOUNTED)}"
+        )
+
+
+def _is_hidden(file: Path) -> bool:
+    """Whether another user may not read a file, or not look into a directory."""
+    mode = file.lstat().st_mode
+    needed = stat.S_IROTH | stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH
+    return mode & needed != needed and "__pycache__" not in file.parts
 
 
 def _disk_findings(settings: Mapping[str, str], engine: Engine) -> Iterator[str]:

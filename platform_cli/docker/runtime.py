@@ -137,7 +137,7 @@ class DockerRuntime:
         first, *others = bad
         log = self.compose.run("logs", f"--tail={LOG_LINES}", "--no-log-prefix", first.service).strip()
         what = f"{first.service} ended with exit code {first.code}"
-        if first.state != "exited":
+        if not first.ended:
             what = f"{first.service} did not become healthy ({first.check or 'its health check says nothing'})"
         also = "".join(f"\n  and: {other.service}" for other in others)
         return PlatformError(

@@ -173,3 +173,19 @@ def test_an_image_of_the_stack_is_there_or_left_out_by_name(stack: Stack, engine
     missing = {row["image"].partition(":")[0] for row in listed if row["from"] == "missing"}
     assert missing <= {"grafana/grafana", "ghcr.io/coder/coder", "haproxy"}
     assert len(listed) == len(stack_images(load_settings(Home(stack.home))))
+
+
+def test_a_volume_of_an_older_postgresql_is_refused_and_left_as_it_is(stack: Stack, engine: Engine) -> None:
+    service = containers(engine, stack)["postgres"]
+    volume = engine.run("volume", "create").stdout.strip()
+    try:
+        script = (stack.checkout / "compose/postgres/same-version.sh").read_text()
+        older = "mkdir -p /var/lib/postgresql/17/docker && echo 17 >/var/lib/postgresql/17/docker/PG_VERSION"
+        words = ["run", "--rm", f"--volume={volume}:/var/lib/postgresql", service["Config"]["Image"]]
+        engine.run(*words, "sh", "-c", older)
+        refused = engine.run(*words, "sh", "-c", script, "sh", "postgres", check=False)
+        assert refused.returncode == 1
+        assert "the volume holds the data of PostgreSQL 17, and this is PostgreSQL 18" in refused.stderr
+        assert engine.run(*words, "ls", "/var/lib/postgresql").stdout.split() == ["17"]
+    finally:
+        engine.run("volume", "rm", volume)

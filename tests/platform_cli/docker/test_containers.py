@@ -53,12 +53,13 @@ class Scene:
         self.docker.answer(f'{self.compose} "*" {words}', script)
 
     def set(self, different: dict[str, dict[str, Any]]) -> None:
-        """Every service's state as it should be, but for these."""
+        """Every service's state as it should be, but for these; `restarts` may be one of a state's keys."""
         lines = []
         for service in self.stack.started:
             state: dict[str, Any] = {"Status": "running", "ExitCode": 0, "Health": {"Status": "healthy", "Log": []}}
             state |= {"Status": "exited", "Health": None} if service.one_shot else {}
-            lines.append(f"{service.name} id-{service.name} {json.dumps(state | different.get(service.name, {}))}")
+            state |= {"restarts": 0} | different.get(service.name, {})
+            lines.append(f"{service.name} id-{service.name} {state.pop('restarts')} {json.dumps(state)}")
         self.containers.write_text("\n".join(lines))
 
     def up(self) -> Progress:
@@ -116,6 +117,16 @@ def test_a_job_that_failed_is_told_with_its_exit_code(scene: Scene) -> None:
     with pytest.raises(PlatformError, match="postgres-init ended with exit code 3") as told:
         scene.up()
     assert told.value.detail == "no such role"
+
+
+@pytest.mark.parametrize("state", ["restarting", "running"])
+def test_a_service_that_ends_again_and_again_is_told_with_its_exit_code(scene: Scene, state: str) -> None:
+    health = {"Status": "starting", "Log": []}
+    scene.set({"postgres": {"Status": state, "ExitCode": 1, "restarts": 3, "Health": health}})
+    scene.command("logs", "echo 'the volume holds the data of PostgreSQL 17, and this is PostgreSQL 18'")
+    with pytest.raises(PlatformError, match="postgres ended with exit code 1") as told:
+        scene.up()
+    assert "PostgreSQL 17" in told.value.detail
 
 
 def test_an_image_that_cannot_be_built_is_told_with_the_end_of_its_log(scene: Scene) -> None:

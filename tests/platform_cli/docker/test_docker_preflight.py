@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from platform_cli.docker import preflight as module
 from platform_cli.docker.engine import Engine
 from platform_cli.docker.preflight import gateway_findings, preflight
 from platform_cli.errors import PlatformError
@@ -74,6 +75,19 @@ def test_a_port_that_is_taken_is_told_unless_the_stack_itself_has_it(settings: d
             preflight(settings, engine(tmp_path), {"MLFLOW_PORT": port}, running=False)
         assert "platform up --set MLFLOW_PORT=" in refusal.value.what
         preflight(settings, engine(tmp_path), {"MLFLOW_PORT": port}, running=True)
+
+
+def test_a_checkout_that_containers_cannot_read_is_told(
+    settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REPO", tmp_path)
+    hidden = tmp_path / "dags" / "own" / "dag.py"
+    hidden.parent.mkdir(parents=True)
+    hidden.touch(0o600)
+    with pytest.raises(PlatformError, match=r"may not read \S+/dags/own/dag.py \(and 0 more\): chmod -R go\+rX "):
+        preflight(settings, engine(tmp_path), {}, running=False)
+    hidden.chmod(0o644)
+    preflight(settings, engine(tmp_path), {}, running=False)
 
 
 def test_a_full_disk_of_the_engine_is_told(settings: dict[str, str], tmp_path: Path) -> None:
