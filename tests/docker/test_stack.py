@@ -108,32 +108,43 @@ def test_a_service_that_dies_is_started_again(stack: Stack, demo: str, engine: E
     assert [entry["name"] for entry in answer.raise_for_status().json()["models"]] == ["flight_delay"]
 
 
+def answer_of(stack: Stack, authority: str, host: str, path: str) -> str:
+    """What the gateway answers over TLS to whoever trusts `authority` (PEM) alone."""
+    settings = load_settings(Home(stack.home))
+    context = ssl.create_default_context(cadata=authority)
+    with (
+        socket.create_connection(("127.0.0.1", int(settings["GATEWAY_HTTPS_PORT"])), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        secure.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        return secure.makefile("rb").read().decode(errors="replace")
+
+
+def authority_of(stack: Stack, engine: Engine) -> str:
+    """The certificate that the gateway's own stand or fall with."""
+    settings = load_settings(Home(stack.home))
+    if settings["GATEWAY_TLS"] == "files":
+        return Path(settings["GATEWAY_CERTIFICATE"]).read_text()
+    file = "/data/gateway/caddy/pki/authorities/local/root.crt"
+    return engine.run("exec", containers(engine, stack)["gateway"]["Id"], "cat", file).stdout
+
+
 def test_names_are_served_with_tls_and_nothing_else_is_published(stack: Stack, engine: Engine) -> None:
     settings = load_settings(Home(stack.home))
-    found = containers(engine, stack)
-    authority = engine.run(
-        "exec", found["gateway"]["Id"], "cat", "/data/gateway/caddy/pki/authorities/local/root.crt"
-    ).stdout
-    context = ssl.create_default_context(cadata=authority)
+    domain, authority = settings["PLATFORM_DOMAIN"], authority_of(stack, engine)
     for name, path, status in (
         ("mlflow", "/health", 200),
         ("airflow", "/api/v2/monitor/health", 200),
         ("serving", "/models", 401),
     ):
-        with (
-            socket.create_connection(("127.0.0.1", int(settings["GATEWAY_HTTPS_PORT"])), timeout=10) as plain,
-            context.wrap_socket(plain, server_hostname=f"{name}.localhost") as secure,
-        ):
-            secure.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}.localhost\r\nConnection: close\r\n\r\n".encode())
-            answer = secure.makefile("rb").read().decode(errors="replace")
+        answer = answer_of(stack, authority, f"{name}.{domain}", path)
         assert answer.startswith(f"HTTP/1.1 {status} "), f"{name}: {answer[:200]}"
         headers = answer.partition("\r\n\r\n")[0].lower()
         assert "strict-transport-security: max-age=" in headers
         assert "x-content-type-options: nosniff" in headers
-    plain_answer = httpx.get(
-        f"http://127.0.0.1:{settings['GATEWAY_HTTP_PORT']}/x", headers={"Host": "mlflow.localhost"}
-    )
-    assert plain_answer.headers["location"] == f"https://mlflow.localhost:{settings['GATEWAY_HTTPS_PORT']}/x"
+    plain = httpx.get(f"http://127.0.0.1:{settings['GATEWAY_HTTP_PORT']}/x", headers={"Host": f"mlflow.{domain}"})
+    assert plain.headers["location"] == f"https://mlflow.{domain}:{settings['GATEWAY_HTTPS_PORT']}/x"
+    found = containers(engine, stack)
     published = {name for name, entry in found.items() if any((entry["NetworkSettings"]["Ports"] or {}).values())}
     assert published == {"gateway"}
 
@@ -157,12 +168,23 @@ def test_what_has_no_way_out_has_none(stack: Stack, engine: Engine) -> None:
     assert list(attached) == [f"{project}_data"]
 
 
-def test_a_restart_of_the_whole_keeps_everything(stack: Stack, demo: str) -> None:
+def test_a_restart_of_the_whole_with_a_domain_and_certificates_of_the_owners_keeps_everything(
+    stack: Stack, demo: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("certificates")
+    certificate, key = directory / "one.pem", directory / "one.key"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    words += ["-subj", "/CN=ml.example.com", "-addext", "subjectAltName=DNS:*.ml.example.com"]
+    subprocess.run([*words, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
     stack.platform("down", check=True)
     assert not any(entry["healthy"] for entry in stack.status().values())
-    began = time.monotonic()
-    stack.platform("up", check=True)
-    print(f"up again in {time.monotonic() - began:.0f} s")
+    changes = {"PLATFORM_DOMAIN": "ml.example.com", "GATEWAY_TLS": "files"}
+    changes |= {"GATEWAY_CERTIFICATE": str(certificate), "GATEWAY_KEY": str(key)}
+    options = [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
+    print(stack.platform("up", *options, check=True).stderr)
+    assert answer_of(stack, certificate.read_text(), "mlflow.ml.example.com", "/health").startswith("HTTP/1.1 200 ")
+    port = load_settings(Home(stack.home))["GATEWAY_HTTPS_PORT"]
+    assert stack.status()["mlflow"]["page"] == f"https://mlflow.ml.example.com:{port}"
     versions = json.loads(stack.platform("models", "list", "flight_delay", "--json", check=True).stdout)
     assert [version["version"] for version in versions] == [2, 1]
     assert versions[0]["aliases"] == ["champion"]
