@@ -142,6 +142,8 @@ def test_names_are_served_with_tls_and_nothing_else_is_published(stack: Stack, e
         headers = answer.partition("\r\n\r\n")[0].lower()
         assert "strict-transport-security: max-age=" in headers
         assert "x-content-type-options: nosniff" in headers
+    sign_in = answer_of(stack, authority, f"airflow.{domain}", "/api/v2/auth/login")
+    assert f"location: {stack.status()['airflow-api-server']['page']}/auth/login" in sign_in.lower(), sign_in[:500]
     plain = httpx.get(f"http://127.0.0.1:{settings['GATEWAY_HTTP_PORT']}/x", headers={"Host": f"mlflow.{domain}"})
     assert plain.headers["location"] == f"https://mlflow.{domain}:{settings['GATEWAY_HTTPS_PORT']}/x"
     found = containers(engine, stack)
