@@ -47,6 +47,10 @@ class Home:
         return self.root / "run"
 
     @property
+    def workspaces(self) -> Path:
+        return self.root / "workspaces"
+
+    @property
     def settings_file(self) -> Path:
         return self.root / "platform.env"
 
@@ -75,6 +79,8 @@ class Home:
             (self.state / "home", 0o700),
             (self.state / "tmp", 0o700),
             (self.state / "started", 0o700),
+            (self.state / "workspaces", 0o700),
+            (self.workspaces, 0o711),
         ):
             directory.mkdir(mode=mode, exist_ok=True)
         (self.root / MARK).touch()

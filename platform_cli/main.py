@@ -27,6 +27,7 @@ from platform_cli.commands import (
     test,
     trace,
     up,
+    workspace,
 )
 from platform_cli.commands import open as open_command
 from platform_cli.errors import PlatformError
@@ -62,6 +63,7 @@ app.command("restart")(restart.restart)
 app.command("credentials")(credentials.credentials)
 app.add_typer(keys.app, name="keys")
 app.add_typer(coder.app, name="coder")
+app.add_typer(workspace.app, name="workspace")
 app.command("open")(open_command.open_service)
 app.command("new")(new.new)
 app.command("check")(check.check)

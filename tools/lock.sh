@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header "$@"; }
 
 components=("$@")
-[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks spark cli clients coder peers)
+[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks workspace code-server spark cli clients coder peers)
 for group in "${components[@]}"; do
   echo "locking $group"
   case $group in
@@ -25,7 +25,7 @@ for group in "${components[@]}"; do
     # what serves must read what was trained: the same scikit-learn, pandas and numpy
     serving) compile --group serving -c compose/pipelines/requirements.txt -o compose/serving/requirements.txt ;;
     # what reads a model must have the versions that it was trained with
-    notebooks | spark)
+    notebooks | workspace | spark)
       mkdir -p "compose/$group"
       compile --group "$group" -c compose/pipelines/requirements.txt -o "compose/$group/requirements.txt"
       ;;

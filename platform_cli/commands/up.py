@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from platform_cli.commands.context import make_runtime
 from platform_cli.commands.status import services_table
 from platform_cli.home import find_home
 from platform_cli.local.environments import chosen, environments
@@ -15,7 +16,6 @@ from platform_cli.local.preflight import preflight_home, preflight_machine
 from platform_cli.local.progress import Progress
 from platform_cli.local.runtime import LocalRuntime
 from platform_cli.output import err, out
-from platform_cli.stack.compose import load_stack
 from platform_cli.stack.settings import load_settings, parse_changes, save_settings
 
 
@@ -72,4 +72,4 @@ def prepare(settings: list[str], *, to_start: bool, names: Collection[str] = ())
     home.make()
     if changes:
         save_settings(home, changes)
-    return LocalRuntime(load_stack(home, create_secrets=True), home)
+    return make_runtime(home, create_secrets=True)

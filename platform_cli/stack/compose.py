@@ -183,6 +183,7 @@ class _Reader:
             env=tree["env"],
             command=_words(tree.get("command")),
             unprivileged=bool(tree.get("unprivileged", False)),
+            user=tree.get("user", ""),
             data=tuple(Path(reveal(entry)) for entry in tree.get("data", [])),
             inputs=tuple(tree.get("inputs", [])),
             outputs=tuple(Path(reveal(entry)) for entry in tree.get("outputs", [])),
