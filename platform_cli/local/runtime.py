@@ -69,12 +69,17 @@ class LocalRuntime:
             PlatformError: what failed, with the end of its log; what has started keeps running.
         """
         self.prepare_supervisor()
-        self._go_through(plan_up(self.stack, chosen(self.environments, ())), progress)
+        self._go_through(plan_up(self.stack, self._wanted()), progress)
         for _ in range(MORE_PASSES):
             before = progress.changed
             self._go_through(plan_services(self.stack), progress)
             if progress.changed == before:
                 return
+
+    def _wanted(self) -> set[str]:
+        """The environments that `up` sees to: those that every stack has, and those that its services run from."""
+        used = {service.local.env for service in self.stack.started}
+        return {*chosen(self.environments, ()), *(used & set(self.environments))}
 
     def _go_through(self, sorter: TopologicalSorter[Node], progress: Progress) -> None:
         """Take every node up when those before it are done, as many at a time as may be."""

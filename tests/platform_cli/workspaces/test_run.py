@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import io
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -161,8 +162,10 @@ def test_down_stops_it_and_up_starts_it_again_unless_it_was_stopped(place: Place
     assert place.services() == {"jupyterlab-ana", "vscode-ana"}
     place.down()
     assert place.services() == set()
+    shutil.rmtree(place.home.envs)
+    place.home.envs.mkdir()
     place.up()
-    assert place.services() == {"jupyterlab-ana", "vscode-ana"}
+    assert place.services() == {"jupyterlab-ana", "vscode-ana"}, "also where its environments had to be made again"
 
 
 def test_without_vs_code_there_is_jupyterlab(place: Place) -> None:
