@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -111,8 +112,9 @@ def assert_welcomed(page: Page, stack: Stack) -> None:
     """Run the welcome notebook, and see in the page and in MLflow that its cells did what they say."""
     outputs = run_all(page)
     expect(outputs.filter(has_text="MLflow has run")).to_be_visible()
-    run_id = outputs.filter(has_text="MLflow has run").inner_text().split()[3]
-    run = mlflow.MlflowClient(stack.env["MLFLOW_TRACKING_URI"]).get_run(run_id)
+    said = re.search(r"MLflow has run (\w+)", outputs.filter(has_text="MLflow has run").inner_text())
+    assert said is not None
+    run = mlflow.MlflowClient(stack.env["MLFLOW_TRACKING_URI"]).get_run(said[1])
     assert (run.info.run_name, run.data.metrics) == ("welcome", {"answer": 42.0})
     expect(outputs.filter(has_text="_marts").first).to_be_visible()
     expect(outputs.locator("table").nth(1).locator("tbody tr")).to_have_count(5)
