@@ -4,7 +4,7 @@ PLATFORM := .venv/bin/platform
 TEST := .venv/bin/python tools/test.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test test-unit test-e2e lint format locks bench bench-serving bench-drift venv venv-dev installed
+.PHONY: help demo up down status test test-unit test-e2e lint format locks dashboards bench bench-serving bench-drift venv venv-dev installed
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,8 @@ test-e2e: installed ## only the tests on a real stack
 lint: installed ## format, lint and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
+	@git ls-files '*Dockerfile' | xargs .venv/bin/hadolint
+	@.venv/bin/compose-lint check --config .compose-lint.yml --strict-config --fail-on medium --skip-suppressed --quiet compose/*/compose.yml
 	@tools/types.sh
 
 format: venv-dev ## put the code into the house's format
@@ -41,6 +43,9 @@ format: venv-dev ## put the code into the house's format
 
 locks: venv ## resolve every component anew and write its lock
 	@tools/lock.sh
+
+dashboards: venv-dev ## write Grafana's dashboards from tools/dashboards
+	@.venv/bin/python -m tools.dashboards
 
 bench: installed ## measure: demo, up, down, memory, steps, ingestion
 	@.venv/bin/python -m benchmarks

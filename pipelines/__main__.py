@@ -180,6 +180,7 @@ def _as_json(result: dict[str, Any]) -> str:
 cli.add_command(lineage_command.trace)
 cli.add_command(lineage_command.runs)
 cli.add_command(release_command.models)
+cli.add_command(release_command.audit)
 
 _run_id = click.option("--run-id", help="The training run; the newest finished one of the project if not given.")
 

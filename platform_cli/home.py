@@ -51,12 +51,32 @@ class Home:
         return self.root / "workspaces"
 
     @property
+    def people(self) -> Path:
+        """What opens the accounts of people's programs; made with the first person."""
+        return self.root / "people"
+
+    @property
     def settings_file(self) -> Path:
         return self.root / "platform.env"
 
     @property
     def secrets_file(self) -> Path:
         return self.root / "secrets.env"
+
+    @property
+    def runtime_file(self) -> Path:
+        """Which runtime the stack has."""
+        return self.state / "runtime"
+
+    @property
+    def rendered(self) -> Path:
+        """What containers have mounted from this machine."""
+        return self.root / "rendered"
+
+    @property
+    def compose_env(self) -> Path:
+        """The variables that `docker compose` is given."""
+        return self.root / "compose.env"
 
     @property
     def socket(self) -> Path:

@@ -22,7 +22,7 @@ STEP_BEGINS, STEP_ENDS = "Output:", "Command exited with return code"
 def open_airflow(stack: Stack) -> Airflow:
     """A client of the stack's Airflow, as the platform's own account."""
     service = stack.service("airflow-api-server")
-    return Airflow(service.local.url, "platform", stack.secrets["AIRFLOW_PLATFORM_PASSWORD"])
+    return Airflow(service.url, "platform", stack.secrets["AIRFLOW_PLATFORM_PASSWORD"])
 
 
 def start(airflow: Airflow, dag_id: str) -> DagRun:

@@ -14,6 +14,7 @@ from platform_cli.commands import (
     credentials,
     demo,
     down,
+    images,
     install,
     keys,
     logs,
@@ -27,6 +28,7 @@ from platform_cli.commands import (
     test,
     trace,
     up,
+    users,
     workspace,
 )
 from platform_cli.commands import open as open_command
@@ -62,7 +64,9 @@ app.command("logs")(logs.logs)
 app.command("restart")(restart.restart)
 app.command("credentials")(credentials.credentials)
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.add_typer(coder.app, name="coder")
+app.add_typer(images.app, name="images")
 app.add_typer(workspace.app, name="workspace")
 app.command("open")(open_command.open_service)
 app.command("new")(new.new)

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header "$@"; }
 
 components=("$@")
-[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks workspace code-server spark cli browser clients coder peers)
+[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks workspace code-server spark caddy haproxy cli browser clients coder peers)
 for group in "${components[@]}"; do
   echo "locking $group"
   case $group in
@@ -20,6 +20,8 @@ for group in "${components[@]}"; do
     clients | coder) compile --group "$group" -c tests/pytest.txt -o "tests/$group.txt" ;;
     # laid over the steps' environment
     browser) compile --group browser -c compose/pipelines/requirements.txt -c tests/pytest.txt -o tests/browser.txt ;;
+    # what upstream's images are made of where no registry is
+    caddy | haproxy) compile --group "$group" -o "images/$group/requirements.txt" ;;
     # the servers that the benchmark puts beside the model server
     peers)
       for input in benchmarks/peers/*/requirements.in; do compile "$input" -o "${input%.in}.txt"; done

@@ -41,7 +41,7 @@ def free_ports(count: int) -> list[int]:
     raise RuntimeError("no free ports")
 
 
-def _port_settings() -> dict[str, str]:
+def port_settings() -> dict[str, str]:
     """Another port for every setting that is one."""
     lines = (REPO / "compose" / "settings.env").read_text().splitlines()
     keys = [line.partition("=")[0] for line in lines if line.partition("=")[0].endswith("_PORT")]
@@ -103,7 +103,8 @@ class Stack:
         """The variables that a step of the loop is given; the stack must have been up."""
         file = self.home / "state" / "services" / "airflow-scheduler.json"
         given = json.loads(file.read_text())["environment"]
-        names = [line.partition("=")[0] for line in (REPO / "compose/pipelines/step.env").read_text().splitlines()]
+        files = (REPO / "compose/pipelines" / name for name in ("step.env", "step.secrets.env"))
+        names = [line.partition("=")[0] for file in files for line in file.read_text().splitlines()]
         return {name: given[name] for name in names if name in given}
 
     def processes(self) -> list[int]:
@@ -126,6 +127,6 @@ def new_stack(envs: Path) -> Stack:
     home.chmod(0o711)
     (home / "envs").symlink_to(envs)
     (home / ".platform-home").touch()
-    settings = _port_settings()
+    settings = port_settings() | {"RUNTIME": "local"}
     (home / "platform.env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     return Stack(home, settings)

@@ -1,6 +1,6 @@
 """Runs the tests of each package inside that package's own environment, and closes with the count of all.
 
-test.py [unit|programs|clients|live|e2e|all] [PYTEST ARGUMENTS…]
+test.py [unit|programs|docker|clients|live|e2e|all] [PYTEST ARGUMENTS…]
 """
 
 from __future__ import annotations
@@ -79,13 +79,17 @@ UNIT = (
     Suite("mlflow", ("tests/compose",)),
     Suite(None, ("tests/platform_cli", "tests/benchmarks")),
 )
-# So do these, but each test starts programs that take seconds: a JVM, dbt, Airflow, Terraform, a worker, a server.
+# So do these, but each test starts programs that take seconds: a JVM, dbt, Airflow, Terraform, a worker, a server,
+# Alertmanager.
 PROGRAMS = (
     Suite("spark", ("tests/spark",)),
     Suite("pipelines", _WORKERS),
     Suite("coder", ("tests/coder",)),
     Suite("serving", _SERVER),
+    Suite(None, ("tests/alertmanager",)),
 )
+# These need a container engine, and build small images in it.
+DOCKER = (Suite(None, ("tests/docker",)),)
 # These start a server or a whole stack, and measure it: one after the other.
 REAL_CLIENTS = (Suite("clients", ("tests/clients",)),)
 LIVE = (Suite("serving", ("tests/live",)),)
@@ -94,10 +98,11 @@ TOGETHER = UNIT + PROGRAMS
 SUITES = {
     "unit": UNIT,
     "programs": PROGRAMS,
+    "docker": DOCKER,
     "clients": REAL_CLIENTS,
     "live": LIVE,
     "e2e": E2E,
-    "all": TOGETHER + REAL_CLIENTS + LIVE + E2E,
+    "all": TOGETHER + DOCKER + REAL_CLIENTS + LIVE + E2E,
 }
 
 

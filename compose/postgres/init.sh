@@ -4,4 +4,6 @@
 set -eu
 here=$(dirname "$0")
 "$here/with-postgres.sh" psql -X -q -v ON_ERROR_STOP=1 -d postgres -f "$here/init.sql"
+PGOPTIONS="-c client_min_messages=warning" \
+    "$here/with-postgres.sh" psql -X -q -v ON_ERROR_STOP=1 -d warehouse -f "$here/people.sql"
 echo "roles and databases are up to date"

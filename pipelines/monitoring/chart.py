@@ -42,6 +42,7 @@ def draw(months: list[dict[str, Any]], metric: str, project: Project) -> Figure:
     for row in months:
         if row["released"]:
             _mark(above, row)
+    above.margins(y=0.15)  # room for the marks
     above.set_ylabel(metric)
     above.set_title(f"{project.name}: month by month")
     above.legend()

@@ -1,4 +1,5 @@
-"""Who changed what is served, when and why: the table ``audit.actions``, to which rows are only added."""
+"""Who changed what is served or who may do what, when and why: the table ``audit.actions``, to which rows are only
+added. What is done to people has no project (an empty text)."""
 
 from __future__ import annotations
 

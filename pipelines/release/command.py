@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from pipelines.console import messages, show
@@ -90,3 +92,14 @@ def rollback(project: str, reason: str, as_json: bool) -> None:
         env = Environment.from_env()
         done = person.rollback(env, load_project(env.repo, project), reason)
         show(done if as_json else tables.moved(done))
+
+
+@click.command(hidden=True)
+@click.argument("action")
+@click.argument("details")
+def audit(action: str, details: str) -> None:
+    """Write down what was done to no project in particular, such as to somebody's access; DETAILS is a JSON object."""
+    from pipelines.release.audit import record  # noqa: PLC0415
+
+    with messages():
+        record(Environment.from_env(), action, "", None, **json.loads(details))

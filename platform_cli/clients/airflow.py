@@ -17,6 +17,7 @@ from platform_cli.stack.secrets import Secret
 
 POLL_SECONDS = 0.5
 FINAL = frozenset({"success", "failed"})
+USERS = "/auth/fab/v1/users"
 TASK_FINAL = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -163,6 +164,33 @@ class Airflow:
         content = self._send("GET", path, params={"full_content": True}).get("content", [])
         texts = [entry["event"] if isinstance(entry, dict) else str(entry) for entry in content]
         return "\n".join(texts).splitlines()
+
+    def users(self) -> list[dict[str, Any]]:
+        """Every account: `username`, `email`, `roles`."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._send("GET", USERS, params={"offset": len(found), "limit": 100})
+            found += page["users"]
+            if not page["users"] or len(found) >= page["total_entries"]:
+                return found
+
+    def create_user(self, username: str, email: str, role: str, password: Secret) -> None:
+        """Make an account with one role."""
+        names = {"username": username, "email": email, "first_name": username, "last_name": "account"}
+        body = {**names, "roles": [{"name": role}], "password": password.reveal()}
+        self._send("POST", USERS, json=body)
+
+    def set_user_roles(self, username: str, roles: list[str]) -> None:
+        """Give an account these roles and no others; it takes Airflow half a minute to notice."""
+        self._update_user(username, "roles", [{"name": role} for role in roles])
+
+    def set_user_password(self, username: str, password: Secret) -> None:
+        """Set the password of an account, and end the sessions that were opened with the one before."""
+        self._update_user(username, "password", password.reveal())
+
+    def _update_user(self, username: str, field: str, value: Any) -> None:
+        path = f"{USERS}/{quote(username, safe='')}"
+        self._send("PATCH", path, params={"update_mask": field}, json={field: value})
 
     def _send(self, method: str, path: str, **options: Any) -> Any:
         try:

@@ -92,10 +92,9 @@ class Coder:
         """The id of the one organization that everybody is in."""
         return str(self._send("GET", "/organizations/default")["id"])
 
-    def user(self, username: str) -> User | None:
-        """The person of this name, if there is one."""
-        found = self._send("GET", "/users", params={"q": username})["users"]
-        return next((read_user(entry) for entry in found if entry["username"] == username), None)
+    def users(self) -> list[User]:
+        """Everybody who has an account."""
+        return [read_user(entry) for entry in self._send("GET", "/users")["users"]]
 
     def create_user(self, username: str, email: str, password: Secret) -> User:
         """Make an account that signs in with a password."""
@@ -113,6 +112,10 @@ class Coder:
     def set_roles(self, username: str, roles: Sequence[str]) -> None:
         """Give a person these roles, and no others."""
         self._send("PUT", f"/users/{_part(username)}/roles", json={"roles": sorted(roles)})
+
+    def set_password(self, username: str, password: Secret) -> None:
+        """Set the password of somebody else; Coder ends the sessions that were opened with the one before."""
+        self._send("PUT", f"/users/{_part(username)}/password", json={"password": self._open(password)})
 
     def suspend(self, username: str) -> None:
         """Let a person in no more; what is theirs stays."""

@@ -1,58 +1,17 @@
-"""People in Coder: their accounts, their roles, and the workspace that holds their credentials."""
+"""The workspaces of people: the credentials in them, and their end. Accounts: platform_cli/users/coder.py."""
 
 from __future__ import annotations
 
 import json
-import secrets as random
 from collections.abc import Mapping
 
 from platform_cli.coder.client import Coder
 from platform_cli.coder.model import Template, Workspace
-from platform_cli.errors import UsageError
 from platform_cli.stack.secrets import Secret, Text, reveal
 
-ROLES: Mapping[str, frozenset[str]] = {
-    "scientist": frozenset(),
-    "engineer": frozenset({"template-admin"}),
-    "admin": frozenset({"owner"}),
-}
-"""The platform's roles → Coder's. Everybody with an account can make workspaces; a viewer needs none."""
 
-
-def ensure_user(coder: Coder, username: str, email: str, role: str) -> Secret | None:
-    """Let a person in with this role.
-
-    Returns:
-        The password of a new account, to be told once; None if there was one.
-
-    Raises:
-        UsageError: the role is none that Coder has accounts for.
-    """
-    if role not in ROLES:
-        raise UsageError(f"there are no accounts in Coder for the role {role!r}", do=f"roles: {', '.join(ROLES)}")
-    password = None
-    user = coder.user(username)
-    if user is None:
-        password = Secret(random.token_urlsafe(18))
-        user = coder.create_user(username, email, password)
-    elif user.status == "suspended":
-        coder.activate(username)
-    if user.roles != ROLES[role]:
-        coder.set_roles(username, sorted(ROLES[role]))
-    return password
-
-
-def disable_user(coder: Coder, username: str) -> list[Workspace]:
-    """Let a person in no more, and stop their workspaces; homes stay. Returns those that were stopped.
-
-    Raises:
-        UsageError: there is no such person.
-    """
-    user = coder.user(username)
-    if user is None:
-        raise UsageError(f"there is nobody named {username!r} in Coder", do="see `platform coder workspaces`")
-    if user.status != "suspended":
-        coder.suspend(username)
+def stop_workspaces(coder: Coder, username: str) -> list[Workspace]:
+    """Stop what a person has running; homes stay. Returns those that were stopped."""
     running = [workspace for workspace in coder.workspaces(username) if workspace.transition == "start"]
     for workspace in running:
         coder.build(workspace, "stop")

@@ -45,7 +45,7 @@ def credentials(
 def credentials_of(stack: Stack) -> dict[str, dict[str, str]]:
     """Service → url, username, and password or token, in the clear."""
     return {
-        service.name: {"url": service.local.url} | {k: reveal(v) for k, v in service.local.credentials.items()}
+        service.name: {"url": service.url} | {k: reveal(v) for k, v in service.credentials.items()}
         for service in stack.running
-        if service.local.credentials
+        if service.credentials
     }

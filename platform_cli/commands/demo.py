@@ -92,7 +92,7 @@ def _conclude(sample: Sample, served: dict[str, Any], findings: dict[str, Any], 
 def _call(sample: Sample, record: dict[str, Any]) -> str:
     """A shell command that asks for a prediction; it fetches its key itself, so none is printed. Without curl on the
     machine, the command's own Python sends it."""
-    url = f"{sample.runtime.stack.service('serving').local.url}/models/{PROJECT}/predict"
+    url = f"{sample.runtime.stack.service('serving').url}/models/{PROJECT}/predict"
     key = f"$({REPO / '.venv/bin/platform'} credentials serving --token)"
     body = shlex.quote(json.dumps({"records": [record]}))
     if shutil.which("curl"):

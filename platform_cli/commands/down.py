@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from platform_cli.commands.context import open_runtime
+from platform_cli.docker.engine import NoEngine
 from platform_cli.errors import PlatformError
 from platform_cli.home import find_home
 from platform_cli.local.progress import Progress
 from platform_cli.local.runtime import stop_unordered
 from platform_cli.output import err
+from platform_cli.runtime import StackRuntime
 
 
 def down(
@@ -27,8 +29,11 @@ def down(
         return
     if purge and not yes:
         typer.confirm(f"Delete {home.root} with all models, data and secrets in it?", abort=True, err=True)
+    runtime: StackRuntime | None = None
     try:
         runtime = open_runtime()
+    except NoEngine:
+        raise
     except PlatformError:
         # secrets or settings are gone or wrong: what runs can be stopped all the same, if not in order
         stop_unordered(home)
@@ -37,5 +42,7 @@ def down(
             runtime.down(progress)
     err.print("The stack is down.")
     if purge:
+        if runtime is not None:
+            runtime.purge()
         home.purge()
         err.print(f"{home.root} is deleted.")

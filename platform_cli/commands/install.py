@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from platform_cli.commands.up import prepare
+from platform_cli.commands.up import prepare_install
 from platform_cli.errors import UsageError
 from platform_cli.home import find_home
 from platform_cli.local.environments import environments
@@ -28,7 +28,7 @@ def install(
     if everything and names:
         raise UsageError("give either names or --all")
     asked = list(environments(find_home())) if everything else names or []
-    runtime = prepare([], to_start=False, names=asked)
+    runtime = prepare_install(asked)
     with runtime.home.exclusively(), Progress(err) as progress:
         runtime.install(progress, asked)
     err.print("Everything is installed." if progress.changed else "Everything is installed already.")

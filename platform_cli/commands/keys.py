@@ -85,7 +85,7 @@ def revoke(name: Name, as_json: AsJson = False) -> None:
 
 def _server() -> ModelServer:
     stack = open_running().stack
-    return ModelServer(stack.service("serving").local.url, stack.secrets["SERVING_ADMIN_KEY"])
+    return ModelServer(stack.service("serving").url, stack.secrets["SERVING_ADMIN_KEY"])
 
 
 def _explained(refused: Refused) -> PlatformError:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
 
 from platform_cli.commands.context import open_runtime
-from platform_cli.errors import PlatformError, UsageError
+from platform_cli.errors import UsageError
 
 
 def logs(
@@ -23,8 +22,4 @@ def logs(
     names = sorted(service.name for service in runtime.stack.started)
     if service not in names:
         raise UsageError(f"there is no service {service!r}", do=f"the services are: {', '.join(names)}")
-    file = runtime.home.log_of(service)
-    if not file.exists():
-        raise PlatformError(f"{service} has written no log yet", where=str(file), do="run `platform up`")
-    # tail follows a log through its rotation, which is all that is wanted
-    os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), str(file)])  # noqa: S606
+    runtime.show_log(service, lines, follow=follow)

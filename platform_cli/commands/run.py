@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -12,11 +13,9 @@ import typer
 
 from platform_cli.commands.context import open_running
 from platform_cli.errors import PlatformError
-from platform_cli.local.runtime import LocalRuntime
-from platform_cli.local.spec import make_spec
 from platform_cli.loop import follow, follow_next, open_airflow, start
+from platform_cli.runtime import Program, StackRuntime
 
-STEPS_SERVICE = "pipelines"
 LOOP = "loop"
 
 
@@ -38,7 +37,7 @@ def run(
         exec_step(runtime, [step, project, *context.args])
 
 
-def run_loop(runtime: LocalRuntime, project: str) -> None:
+def run_loop(runtime: StackRuntime, project: str) -> None:
     """Start the project's ingestion in Airflow, and follow it and the training that its new data starts.
 
     Raises:
@@ -51,21 +50,29 @@ def run_loop(runtime: LocalRuntime, project: str) -> None:
         follow(airflow, start(airflow, f"{project}__monitor"))
 
 
-def step_environment(runtime: LocalRuntime) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment of a step, as the compose file has them."""
-    service = runtime.stack.services[STEPS_SERVICE]
-    if not runtime.environments[service.local.env].whole():
-        raise PlatformError("the steps' environment is not installed", do="run `platform up`")
-    spec = make_spec(service, runtime.stack, runtime.home, as_root=os.geteuid() == 0)
-    return list(spec.command), dict(spec.environment)
-
-
-def exec_step(runtime: LocalRuntime, arguments: list[str], keep: Iterable[str] = ()) -> None:
+def exec_step(runtime: StackRuntime, arguments: list[str], keep: Iterable[str] = ()) -> None:
     """Become a step, in the foreground: its output and its exit code are the command's.
 
     The variables `keep` are the step's as the caller has set them.
     """
-    command, environment = step_environment(runtime)
-    environment |= {name: os.environ[name] for name in keep if name in os.environ}
+    become(runtime.step(keep=keep), arguments)
+
+
+def become(program: Program, arguments: list[str]) -> None:
+    """Become a program."""
     sys.stdout.flush()
-    os.execvpe(command[0], [*command, *arguments], environment)  # noqa: S606
+    os.execvpe(program.command[0], [*program.command, *arguments], dict(program.environment))  # noqa: S606
+
+
+def run_step(runtime: StackRuntime, arguments: list[str]) -> None:
+    """Run a step to its end, without its output.
+
+    Raises:
+        PlatformError: it failed; carries what it said.
+    """
+    program = runtime.step()
+    done = subprocess.run(
+        [*program.command, *arguments], env=dict(program.environment), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise PlatformError(f"{arguments[0]} failed", detail=(done.stdout + done.stderr).strip()[-2000:])

@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 
 from platform_cli.commands.context import open_runtime
-from platform_cli.local.runtime import ServiceStatus
 from platform_cli.output import out
+from platform_cli.runtime import ServiceStatus
 
 
 def status(

@@ -10,6 +10,7 @@ from platform_cli.commands.authoring import exec_with_stack
 from platform_cli.commands.context import open_running
 from platform_cli.home import REPO
 from platform_cli.local.progress import Progress
+from platform_cli.local.runtime import LocalRuntime
 from platform_cli.output import err
 
 NOTEBOOKS = "notebooks"
@@ -26,7 +27,7 @@ def test(
     Nothing is registered, and nothing is left, however it ends."""
     if any((REPO / "projects" / project / NOTEBOOKS).glob("*.ipynb")):
         runtime = open_running()
-        if not runtime.environments[NOTEBOOKS].whole():
+        if isinstance(runtime, LocalRuntime) and not runtime.environments[NOTEBOOKS].whole():
             with runtime.home.exclusively(), Progress(err) as progress:
                 runtime.install(progress, [NOTEBOOKS])
     exec_with_stack(["test", "--share", str(share), *(["--json"] if as_json else []), "--", project])

@@ -12,10 +12,11 @@ import typer
 from rich.table import Table
 
 from platform_cli.commands.context import open_running, open_runtime
-from platform_cli.errors import PlatformError
+from platform_cli.errors import PlatformError, UsageError
 from platform_cli.local.progress import Progress
 from platform_cli.local.runtime import LocalRuntime
 from platform_cli.output import err, out
+from platform_cli.runtime import StackRuntime
 from platform_cli.workspaces import run
 from platform_cli.workspaces.model import Workspace
 from platform_cli.workspaces.services import VSCODE
@@ -33,7 +34,7 @@ Name = Annotated[str, typer.Argument(help="Whose it is.")]
 @app.command("start")
 def start(name: Name) -> None:
     """Start a person's workspace, and print how to open it. Safe to repeat: takes new credentials over."""
-    runtime = open_running()
+    runtime = _local(open_running())
     _tell_who_could_read(runtime)
     with runtime.home.exclusively(), Progress(err) as progress:
         workspace = run.start(runtime, name, progress)
@@ -43,7 +44,7 @@ def start(name: Name) -> None:
 @app.command("stop")
 def stop(name: Name) -> None:
     """Stop a person's workspace and what runs in it. The home stays."""
-    runtime = open_runtime()
+    runtime = _local(open_runtime())
     with runtime.home.exclusively(), Progress(err) as progress:
         run.stop(runtime, name, progress)
     err.print(f"The workspace {name} is stopped; its home is {runtime.home.workspaces / name}", highlight=False)
@@ -52,7 +53,7 @@ def stop(name: Name) -> None:
 @app.command("list")
 def list_workspaces(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show the workspaces, and how they are."""
-    found = run.statuses(open_runtime())
+    found = run.statuses(_local(open_runtime()))
     if as_json:
         typer.echo(json.dumps([asdict(entry) for entry in found], indent=2))
         return
@@ -67,13 +68,23 @@ def list_workspaces(as_json: Annotated[bool, typer.Option("--json", help="Print 
 @app.command("open")
 def open_workspace(name: Name) -> None:
     """Open a person's JupyterLab in the browser, and print the addresses, with what signs in."""
-    runtime = open_running()
+    runtime = _local(open_running())
     workspace = run.find(runtime, name)
     if not workspace.on:
         raise PlatformError(f"the workspace {name} is not running", do=f"`platform workspace start {name}`")
     address = _print_addresses(runtime, workspace)
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         webbrowser.open(address)
+
+
+def _local(runtime: StackRuntime) -> LocalRuntime:
+    if isinstance(runtime, LocalRuntime):
+        return runtime
+    raise UsageError(
+        "with containers, workspaces are Coder's",
+        where=str(runtime.home.root),
+        do="docs/coder.md says how they are made",
+    )
 
 
 def _print_addresses(runtime: LocalRuntime, workspace: Workspace) -> str:

@@ -15,12 +15,11 @@ from typing import Any
 from platform_cli.clients.airflow import FINAL, Airflow, DagRun
 from platform_cli.clients.mlflow import MLflow
 from platform_cli.clients.serving import ModelServer
-from platform_cli.commands.run import step_environment
 from platform_cli.errors import PlatformError
 from platform_cli.home import REPO
-from platform_cli.local.runtime import LocalRuntime
 from platform_cli.loop import follow, follow_next, start
 from platform_cli.output import err
+from platform_cli.runtime import StackRuntime
 
 PROJECT = "flight_delay"
 SERVED_SECONDS = 60
@@ -47,7 +46,7 @@ class Training:
 class Sample:
     """What the demo does with the sample."""
 
-    runtime: LocalRuntime
+    runtime: StackRuntime
     airflow: Airflow
 
     def step(self, name: str, *options: str, told: bool = True) -> dict[str, Any]:
@@ -56,10 +55,15 @@ class Sample:
         Raises:
             PlatformError: the step failed; with its output.
         """
-        command, environment = step_environment(self.runtime)
+        program = self.runtime.step()
         began = time.monotonic()
         done = subprocess.run(
-            [*command, name, PROJECT, *options], env=environment, capture_output=True, text=True, cwd=REPO, check=False
+            [*program.command, name, PROJECT, *options],
+            env=dict(program.environment),
+            capture_output=True,
+            text=True,
+            cwd=REPO,
+            check=False,
         )
         if done.returncode:
             raise PlatformError(f"the step {name} failed", do="see its message above", detail=done.stderr.strip())
@@ -154,12 +158,12 @@ class Sample:
     def server(self) -> ModelServer:
         """A client of the model server."""
         service = self.runtime.stack.service("serving")
-        return ModelServer(service.local.url, self.runtime.stack.secrets["SERVING_CLIENT_KEY"])
+        return ModelServer(service.url, self.runtime.stack.secrets["SERVING_CLIENT_KEY"])
 
     def registry(self) -> MLflow:
         """A client of MLflow."""
         service = self.runtime.stack.service("mlflow")
-        return MLflow(service.local.url, "admin", self.runtime.stack.secrets["MLFLOW_ADMIN_PASSWORD"])
+        return MLflow(service.url, "admin", self.runtime.stack.secrets["MLFLOW_ADMIN_PASSWORD"])
 
     def _ingest(self, months: str) -> Training:
         self.step("land", "--months", months)

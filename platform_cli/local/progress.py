@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
-BAD = frozenset({"failed", "not available", "not awaited"})
+BAD = frozenset({"failed", "not available", "not awaited", "not made"})
 
 
 class Progress:

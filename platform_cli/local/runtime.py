@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from typing import NoReturn
 
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home
@@ -18,22 +18,11 @@ from platform_cli.local.progress import Progress
 from platform_cli.local.spec import make_spec
 from platform_cli.local.starter import Starter
 from platform_cli.local.supervisor import DOWN, STOP_GRACE, ProgramState, Supervisor, configuration
+from platform_cli.runtime import STEPS_MODULE, STEPS_SERVICE, Program, ServiceStatus
 from platform_cli.stack.model import Service, Stack
 
 INSTALLERS = 2
 MORE_PASSES = 3
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """How a service is. `healthy` is None for a service that is not installed because it is optional."""
-
-    service: str
-    state: str
-    healthy: bool | None
-    url: str
-    pid: int | None
-    detail: str = ""
 
 
 class LocalRuntime:
@@ -192,6 +181,9 @@ class LocalRuntime:
         self.supervisor.stop_wholly(name)
         progress.end(name, "stopped")
 
+    def purge(self) -> None:
+        """Nothing: all data is in the home."""
+
     # -- some services ----------------------------------------------------------------------------------------------
 
     def start(self, names: Collection[str], progress: Progress) -> None:
@@ -202,6 +194,12 @@ class LocalRuntime:
         """
         self.prepare_supervisor()
         self._go_through(plan_services(self.stack, names), progress)
+
+    # -- one service ------------------------------------------------------------------------------------------------
+
+    def running(self) -> bool:
+        """Whether supervisord runs."""
+        return self.supervisor.running()
 
     def restart(self, service: Service, progress: Progress) -> None:
         """Stop a service, start it, and wait until it is healthy; the others run on.
@@ -224,7 +222,7 @@ class LocalRuntime:
 
     def _status(self, service: Service, states: Mapping[str, ProgramState]) -> ServiceStatus:
         program = states.get(service.name)
-        url = service.local.url
+        url = service.url
         environment = self.environments[service.local.env]
         if service.local.optional and not environment.whole():
             return ServiceStatus(service.name, "not available", None, url, None, "its packages could not be installed")
@@ -235,6 +233,37 @@ class LocalRuntime:
         spec = make_spec(service, self.stack, self.home, as_root=self._as_root)
         result = health.check(service.healthcheck, spec, program.started)
         return ServiceStatus(service.name, program.state.lower(), result.ok, url, program.pid, result.detail)
+
+    # -- programs ---------------------------------------------------------------------------------------------------
+
+    def step(self, module: str = STEPS_MODULE, keep: Iterable[str] = ()) -> Program:
+        """The steps' environment, with the variables of the steps' service.
+
+        Raises:
+            PlatformError: it is not installed.
+        """
+        service = self.stack.services[STEPS_SERVICE]
+        environment = self.environments[service.local.env]
+        if not environment.whole():
+            raise PlatformError("the steps' environment is not installed", do="run `platform up`")
+        return self.within(STEPS_SERVICE, (str(environment.directory / "bin" / "python"), "-m", module), keep)
+
+    def within(self, service: str, command: Sequence[str], keep: Iterable[str] = ()) -> Program:
+        """The command itself, with the variables of the service."""
+        spec = make_spec(self.stack.services[service], self.stack, self.home, as_root=self._as_root)
+        own = {name: os.environ[name] for name in keep if name in os.environ}
+        return Program(tuple(command), {**spec.environment, **own})
+
+    def show_log(self, service: str, lines: int, *, follow: bool) -> NoReturn:
+        """Become `tail`, which follows a log through its rotation, and that is all that is wanted.
+
+        Raises:
+            PlatformError: there is no log yet.
+        """
+        file = self.home.log_of(service)
+        if not file.exists():
+            raise PlatformError(f"{service} has written no log yet", where=str(file), do="run `platform up`")
+        os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), str(file)])  # noqa: S606
 
 
 def stop_unordered(home: Home) -> None:

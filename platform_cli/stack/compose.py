@@ -1,11 +1,18 @@
-"""Reads the compose files into a `Stack`. The Compose keys that the local runtime has no use for (image, build,
-volumes, networks, …) are passed over; under `x-local`, an unknown key is an error. A service with `x-local: false` runs
-only in containers: the stack knows its name and profiles, and no more."""
+"""Reads the compose files into a `Stack`, for one of the two runtimes. The Compose keys that are the engine's alone
+(image, volumes, networks, …) are passed over; under `x-local`, an unknown key is an error. A service with
+`x-local: false` runs only in containers.
+
+Compose has two more keys here, so that no secret becomes part of a container's definition: a service's
+`x-secret-environment` (with `x-secret-env-file`) are variables that it finds in a file, and a config's `x-content` is
+the content of the file that it names."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Mapping
+import subprocess
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +20,29 @@ import yaml
 
 from platform_cli.errors import PlatformError
 from platform_cli.home import REPO, Home
+from platform_cli.stack.alerts import receivers
 from platform_cli.stack.envfile import read_env_file
 from platform_cli.stack.interpolate import interpolate, interpolate_tree
-from platform_cli.stack.model import Condition, ConfigFile, Healthcheck, Local, Service, Stack
+from platform_cli.stack.model import Condition, ConfigFile, Healthcheck, Local, Runtime, Service, Stack
 from platform_cli.stack.secrets import GENERATORS, Secret, Text, load_secrets, reveal
-from platform_cli.stack.settings import RUNTIME_FILE, load_settings
+from platform_cli.stack.settings import load_settings
 
 ROOT_FILE = REPO / "docker-compose.yml"
+_READ_KEYS = frozenset(
+    {
+        *("command", "configs", "depends_on", "entrypoint", "healthcheck", "profiles", "restart", "stop_grace_period"),
+        *("x-credentials", "x-local", "x-name", "x-url"),
+    }
+)
 _LOCAL_KEYS = frozenset(Local.__dataclass_fields__)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def load_stack(home: Home, *, create_secrets: bool) -> Stack:
+def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.LOCAL) -> Stack:
     """The stack of this checkout, for this home.
 
     Args:
+        runtime: what it will run in, which decides on hosts and directories.
         create_secrets: make the secrets that do not exist yet (what `up` does); else they must be there.
 
     Raises:
@@ -35,34 +50,79 @@ def load_stack(home: Home, *, create_secrets: bool) -> Stack:
         PlatformError: a compose file is wrong, or the stack was never set up and `create_secrets` is false.
     """
     settings = load_settings(home)
-    documents = {file: _read(file) for file in _compose_files()}
+    documents = compose_documents()
     secrets = load_secrets(home.secrets_file, _declared_secrets(documents), data=home.data, create=create_secrets)
     variables: dict[str, Text] = {
         "PLATFORM_HOME": str(home.root),
         "PLATFORM_CHECKOUT": str(REPO),
+        "PLATFORM_VERSION": platform_version(),
+        "MACHINE_CPUS": str(os.cpu_count()),
+        "CHECKOUT_COMMIT": _commit(),
         **settings,
+        **receivers(settings),
         **secrets,
     }
-    for key, value in read_env_file(RUNTIME_FILE).items():
-        variables[key] = interpolate(value, variables, where=str(RUNTIME_FILE))
+    runtime_file = REPO / "compose" / f"runtime.{runtime}.env"
+    for key, value in read_env_file(runtime_file).items():
+        variables[key] = interpolate(value, variables, where=str(runtime_file))
     services: dict[str, Service] = {}
     containers_only: dict[str, tuple[str, ...]] = {}
     for file, document in documents.items():
         reader = _Reader(file, document, variables)
         for name, raw in document.get("services", {}).items():
-            if raw.get("x-local") is False:
-                containers_only[name] = reader.profiles(name)
+            if raw.get("x-local") is False and runtime is Runtime.LOCAL:
+                containers_only[name] = tuple(raw.get("profiles", []))
             else:
                 services[name] = reader.service(name)
     _check_dependencies(services, containers_only)
-    return Stack(services, settings, secrets, containers_only)
+    return Stack(services, settings, secrets, containers_only, variables)
 
 
 def ports_of_containers() -> frozenset[str]:
-    """The settings of ports that only services in containers publish, so that here they may be anybody's."""
+    """The settings of ports that only services in containers name, so that here they may be anybody's."""
+    named: dict[bool, set[str]] = {True: set(), False: set()}
+    for file in _compose_files():
+        for service in _read(file).get("services", {}).values():
+            named[service.get("x-local") is False] |= set(re.findall(r"\$\{(\w+_PORT)\}", str(service)))
+    return frozenset(named[True] - named[False])
+
+
+def published_ports() -> frozenset[str]:
+    """The settings of ports that containers publish on this machine."""
     services = [service for file in _compose_files() for service in _read(file).get("services", {}).values()]
-    ports = [port for service in services if service.get("x-local") is False for port in service.get("ports", [])]
+    ports = [port for service in services for port in service.get("ports", [])]
     return frozenset(name for port in ports for name in re.findall(r"\$\{(\w+_PORT)\}", port))
+
+
+def compose_texts() -> Iterator[str]:
+    """The text of every compose file, and of the files of variables that services are given."""
+    for file in _compose_files():
+        yield file.read_text()
+        named = {name for service in _read(file).get("services", {}).values() for name in service.get("env_file", [])}
+        yield from ((file.parent / name).read_text() for name in sorted(named))
+
+
+def _commit() -> str:
+    """The commit of the checkout, `-dirty` after it if files differ; empty outside git. Containers cannot ask."""
+    words = ["git", "-C", str(REPO), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+def platform_version() -> str:
+    """The platform's version, which its images are named by."""
+    return str(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"])
+
+
+def compose_documents() -> dict[Path, dict[str, Any]]:
+    """The compose files of the stack, read but not interpreted.
+
+    Raises:
+        PlatformError: one of them is not valid YAML.
+    """
+    return {file: _read(file) for file in _compose_files()}
 
 
 def _compose_files() -> list[Path]:
@@ -112,32 +172,14 @@ class _Reader:
         self.document = document
         self.variables = variables
 
-    def profiles(self, name: str) -> tuple[str, ...]:
-        """The profiles of a service that runs only in containers.
-
-        Raises:
-            PlatformError: it has none, so the local runtime would lack it without a word.
-        """
-        profiles = tuple(self.document["services"][name].get("profiles", []))
-        if not profiles:
-            raise PlatformError(
-                "a service with x-local: false needs a profile",
-                where=f"{self.file}, services.{name}",
-                do="add `profiles`, or say under x-local how it runs without containers",
-            )
-        return profiles
-
     def service(self, name: str) -> Service:
         """One service, with its variables replaced."""
         raw = self.document["services"][name]
         where = f"{self.file}, services.{name}"
-        environment = self._environment(raw, where)
-        tree = interpolate_tree(
-            {key: value for key, value in raw.items() if key not in ("build", "image", "volumes", "environment")},
-            self.variables,
-            where=where,
-        )
-        local = self._local(tree.get("x-local", {}), where)
+        secret = self._environment(raw, where, "x-secret-env-file", "x-secret-environment")
+        environment = self._environment(raw, where, "env_file", "environment") | secret
+        tree = interpolate_tree({key: raw[key] for key in raw.keys() & _READ_KEYS}, self.variables, where=where)
+        local = Local(env="") if raw.get("x-local") is False else self._local(tree.get("x-local", {}), where)
         command = local.command or (*_words(tree.get("entrypoint")), *_words(tree.get("command")))
         return Service(
             name=name,
@@ -145,24 +187,27 @@ class _Reader:
             command=command,
             environment=environment | dict(local.environment),
             depends_on=_depends_on(tree.get("depends_on", {})),
-            healthcheck=_healthcheck(tree.get("healthcheck")),
+            healthcheck=_healthcheck(tree.get("healthcheck"), local.healthcheck),
             configs=tuple(self._config(entry, where) for entry in tree.get("configs", [])),
-            ports=tuple(int(reveal(port).rsplit(":", 1)[-1]) for port in tree.get("ports", [])),
+            url=tree.get("x-url", ""),
+            address=tree.get("x-name", ""),
+            credentials=tree.get("x-credentials", {}),
             one_shot=tree.get("restart") == "no",
             profiles=tuple(tree.get("profiles", [])),
             stop_grace=_seconds(tree.get("stop_grace_period", "10s")),
             local=local,
+            from_file=frozenset(secret),
             restarted_with=frozenset(n for n, entry in tree.get("depends_on", {}).items() if entry.get("restart")),
         )
 
-    def _environment(self, raw: Mapping[str, Any], where: str) -> dict[str, Text]:
+    def _environment(self, raw: Mapping[str, Any], where: str, files: str, pairs: str) -> dict[str, Text]:
         values: dict[str, Text] = {}
-        for name in raw.get("env_file", []):
+        for name in raw.get(files, []):
             file = (self.file.parent / name).resolve()
             for key, value in read_env_file(file).items():
                 values[key] = interpolate(value, self.variables, where=str(file))
-        for key, value in (raw.get("environment") or {}).items():
-            values[key] = interpolate(str(value), self.variables, where=f"{where}.environment.{key}")
+        for key, value in (raw.get(pairs) or {}).items():
+            values[key] = interpolate(str(value), self.variables, where=f"{where}.{pairs}.{key}")
         return values
 
     def _local(self, tree: Mapping[str, Any], where: str) -> Local:
@@ -187,17 +232,18 @@ class _Reader:
             data=tuple(Path(reveal(entry)) for entry in tree.get("data", [])),
             inputs=tuple(tree.get("inputs", [])),
             outputs=tuple(Path(reveal(entry)) for entry in tree.get("outputs", [])),
+            healthcheck=_words(tree.get("healthcheck")),
             optional=bool(tree.get("optional", False)),
             environment=environment,
-            url=tree.get("url", ""),
-            credentials=tree.get("credentials", {}),
         )
 
     def _config(self, entry: Mapping[str, str], where: str) -> ConfigFile:
-        content = self.document.get("configs", {}).get(entry["source"], {}).get("content")
+        name = entry["source"]
+        content = self.document.get("configs", {}).get(name, {}).get("x-content")
         if content is None:
-            raise PlatformError(f"config {entry['source']} has no content", where=where)
-        return ConfigFile(Path(entry["target"]), interpolate(content, self.variables, where=f"{self.file}, configs"))
+            raise PlatformError(f"config {name} has no x-content", where=where)
+        text = interpolate(content, self.variables, where=f"{self.file}, configs")
+        return ConfigFile(name, Path(entry["target"]), text)
 
 
 def _words(command: object) -> tuple[Text, ...]:
@@ -213,13 +259,14 @@ def _depends_on(tree: Mapping[str, Mapping[str, Any]]) -> dict[str, Condition]:
     return {name: Condition(entry.get("condition", Condition.STARTED)) for name, entry in tree.items()}
 
 
-def _healthcheck(tree: Mapping[str, Any] | None) -> Healthcheck | None:
+def _healthcheck(tree: Mapping[str, Any] | None, instead: tuple[Text, ...]) -> Healthcheck | None:
+    """The health check, with the test `instead` of its own if there is one."""
     if tree is None or tree["test"] == ["NONE"]:
         return None
     kind, *test = tree["test"]
     words = ("sh", "-c", *test) if kind == "CMD-SHELL" else test
     return Healthcheck(
-        test=_words(list(words)),
+        test=instead or _words(list(words)),
         interval=_seconds(tree.get("interval", "30s")),
         timeout=_seconds(tree.get("timeout", "30s")),
         retries=int(tree.get("retries", 3)),

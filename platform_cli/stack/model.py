@@ -11,6 +11,13 @@ from platform_cli.errors import UsageError
 from platform_cli.stack.secrets import Secret, Text
 
 
+class Runtime(StrEnum):
+    """What the stack runs in: native processes of this machine, or containers of a Docker engine."""
+
+    LOCAL = "local"
+    DOCKER = "docker"
+
+
 class Condition(StrEnum):
     """What a service waits for in another, in the Compose specification's words."""
 
@@ -37,8 +44,9 @@ class Healthcheck:
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A file that a service reads, with its content."""
+    """A file that a service reads, by the name of its config: where, and its content."""
 
+    name: str
     target: Path
     content: Text
 
@@ -55,15 +63,15 @@ class Local:
     data: tuple[Path, ...] = ()
     inputs: tuple[str, ...] = ()
     outputs: tuple[Path, ...] = ()
+    healthcheck: tuple[Text, ...] = ()
     optional: bool = False
     environment: Mapping[str, Text] = field(default_factory=dict)
-    url: str = ""
-    credentials: Mapping[str, Text] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service of the stack."""
+    """One service of the stack. `url` is where the owner's machine finds it (`x-url`), `address` its name below the
+    platform's domain (`x-name`), both empty for a service that nobody calls."""
 
     name: str
     component: str
@@ -72,11 +80,15 @@ class Service:
     depends_on: Mapping[str, Condition]
     healthcheck: Healthcheck | None
     configs: tuple[ConfigFile, ...]
-    ports: tuple[int, ...]
+    url: str
+    address: str
+    credentials: Mapping[str, Text]
     one_shot: bool
     profiles: tuple[str, ...]
     stop_grace: float
     local: Local
+    from_file: frozenset[str] = frozenset()
+    """The variables of its environment that a container finds in a file."""
     restarted_with: frozenset[str] = frozenset()
     """Those it depends on that it does not outlive: when one is started again, so is this one."""
 
@@ -90,11 +102,19 @@ class Stack:
     secrets: Mapping[str, Secret]
     containers_only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Services that the local runtime leaves out, with their profiles."""
+    variables: Mapping[str, Text] = field(default_factory=dict)
+    """All that the compose files are interpolated with."""
 
     @property
     def started(self) -> list[Service]:
-        """The services that `up` starts or runs: those without a profile."""
-        return [service for service in self.services.values() if not service.profiles]
+        """The services that `up` starts or runs: those without a profile, or with one that is asked for."""
+        asked = set(self.profiles)
+        return [service for service in self.services.values() if not service.profiles or asked & set(service.profiles)]
+
+    @property
+    def profiles(self) -> list[str]:
+        """The profiles that are asked for."""
+        return self.settings.get("COMPOSE_PROFILES", "").replace(",", " ").split()
 
     @property
     def running(self) -> list[Service]:
@@ -109,9 +129,10 @@ class Stack:
         """
         names = {service.name: service for service in self.running}
         if name in self.containers_only:
+            with_profile = "".join(f", with the profile {profile}" for profile in self.containers_only[name][:1])
             raise UsageError(
                 f"{name} runs only in containers, and is left out here",
-                do=f"on a machine with a container engine, start it with the profile {self.containers_only[name][0]}",
+                do=f"start it on a machine with a container engine{with_profile}",
             )
         if name not in names:
             raise UsageError(f"there is no service {name!r}", do=f"the services are: {', '.join(sorted(names))}")

@@ -56,7 +56,7 @@ def reveal(text: Text) -> str:
 
 def redact(text: str, known: Mapping[str, Secret]) -> str:
     """`text` with every known secret replaced by asterisks, for showing a service's log."""
-    for secret in sorted((s.reveal() for s in known.values()), key=len, reverse=True):
+    for secret in sorted(filter(None, (s.reveal() for s in known.values())), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
 
@@ -78,6 +78,8 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "fernet": _fernet,
     "hex64": lambda: random.token_hex(32),
     "access_key": _access_key,
+    # somebody else's, such as a mail server's password: empty until the owner writes it into the file
+    "given": str,
 }
 
 

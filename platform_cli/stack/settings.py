@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from platform_cli.errors import UsageError
 from platform_cli.home import REPO, Home
+from platform_cli.stack.alerts import check_alerts
 from platform_cli.stack.envfile import read_env_file
 
 DEFAULTS_FILE = REPO / "compose" / "settings.env"
-RUNTIME_FILE = REPO / "compose" / "runtime.local.env"
 HIGHEST_PORT = 65535
 
 
@@ -21,18 +21,21 @@ def load_settings(home: Home, changes: Mapping[str, str] | None = None) -> dict[
         changes: settings that go before those of the home's file.
 
     Raises:
-        UsageError: an unknown key, a value of the wrong type, or one port given to two services; names file and key.
+        UsageError: an unknown key, a value of the wrong type, one port given to two services, or alerts that could not
+            be sent; names file and key.
     """
     defaults = read_env_file(DEFAULTS_FILE)
     own = read_env_file(home.settings_file) if home.settings_file.exists() else {}
     check_settings(own, defaults, where=str(home.settings_file))
     settings = {**defaults, **own, **(changes or {})}
     _check_ports_differ(settings, where=str(home.settings_file))
+    check_alerts(settings, where=str(home.settings_file))
     return settings
 
 
 def check_settings(own: Mapping[str, str], defaults: Mapping[str, str], *, where: str) -> None:
-    """Refuse a key that has no default, and a value that its key's ending does not allow."""
+    """Refuse a key that has no default, and a value that its key's ending does not allow. What is empty by default may
+    be empty."""
     for key, value in own.items():
         if key not in defaults:
             near = difflib.get_close_matches(key, defaults, n=1, cutoff=0.6)
@@ -41,7 +44,7 @@ def check_settings(own: Mapping[str, str], defaults: Mapping[str, str], *, where
                 where=where,
                 do=f"allowed are: {', '.join(defaults)}",
             )
-        allowed = _allowed(key, value)
+        allowed = _allowed(key, value) if value or defaults[key] else None
         if allowed:
             raise UsageError(
                 f"{key}={value!r} is not valid: {allowed}", where=f"{where}, {key}", do="correct the value"
@@ -53,6 +56,9 @@ CHOICES = {
     "SERVING_ALLOW_PICKLE": ("true", "false"),
     "SERVING_ACCESS_LOG": ("errors", "all"),
     "WORKSPACE_GPU": ("true", "false"),
+    "RUNTIME": ("auto", "docker", "local"),
+    "GATEWAY_TLS": ("internal", "acme", "files"),
+    "ALERT_SMTP_TLS": ("true", "false"),
 }
 
 

@@ -71,18 +71,20 @@ def services_of(workspace: Workspace, stack: Stack, home: Home) -> list[Service]
             f"{SCRIPTS}/workspace-jupyter",
             environment | {"JUPYTER_PORT": str(workspace.jupyter_port), "JUPYTER_TOKEN": workspace.token},
             depends_on={ready: Condition.COMPLETED},
-            local=replace(local, url=workspace.jupyter_url, credentials={"token": workspace.token}),
-            health=f"{workspace.jupyter_url}/api",
+            local=local,
+            url=workspace.jupyter_url,
+            health="/api",
+            credentials={"token": workspace.token},
         ),
         _service(
             vscode,
             f"{SCRIPTS}/workspace-vscode",
             environment | {"VSCODE_PORT": str(workspace.vscode_port), "PASSWORD": workspace.token},
             depends_on={ready: Condition.COMPLETED},
-            local=replace(
-                local, env=VSCODE, optional=True, url=workspace.vscode_url, credentials={"password": workspace.token}
-            ),
-            health=f"{workspace.vscode_url}/healthz",
+            local=replace(local, env=VSCODE, optional=True),
+            url=workspace.vscode_url,
+            health="/healthz",
+            credentials={"password": workspace.token},
         ),
     ]
 
@@ -94,10 +96,12 @@ def _service(
     *,
     depends_on: Mapping[str, Condition],
     local: Local,
+    url: str = "",
     health: str = "",
+    credentials: Mapping[str, Text] | None = None,
 ) -> Service:
-    """A service of a workspace; without a health check it runs once."""
-    test = ("wget", "-q", "-O", "/dev/null", health)
+    """A service of a workspace; without a health check, which is a path below its address, it runs once."""
+    test = ("wget", "-q", "-O", "/dev/null", f"{url}{health}")
     return Service(
         name=name,
         component="workspace",
@@ -106,7 +110,9 @@ def _service(
         depends_on=depends_on,
         healthcheck=Healthcheck(test, timeout=5.0, start_period=PATIENCE_SECONDS) if health else None,
         configs=(),
-        ports=(),
+        url=url,
+        address="",
+        credentials=credentials or {},
         one_shot=not health,
         profiles=(),
         stop_grace=10.0,

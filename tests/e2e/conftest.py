@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def stack() -> Iterator[Stack]:
         yield made
     finally:
         made.platform("down", "--purge", "--yes", check=True)
+
+
+@pytest.fixture(scope="session")
+def demo(stack: Stack) -> subprocess.CompletedProcess[str]:
+    """The sample, taken once through the whole loop on the shared stack."""
+    return stack.platform("demo", check=True, timeout=900)
 
 
 @pytest.fixture

@@ -105,10 +105,15 @@ def test_an_unknown_service_is_refused_with_those_there_are(stack: Stack, words:
     assert "Traceback" not in done.stderr
 
 
+def secrets_of(stack: Stack) -> list[str]:
+    lines = (stack.home / "secrets.env").read_text().splitlines()
+    return [secret for line in lines if not line.startswith("#") if (secret := line.partition("=")[2])]
+
+
 def test_secrets_are_the_owners_alone_and_in_no_log(stack: Stack) -> None:
     file = stack.home / "secrets.env"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    secrets = [line.partition("=")[2] for line in file.read_text().splitlines() if not line.startswith("#")]
+    secrets = secrets_of(stack)
     logs = "".join(path.read_text(errors="replace") for path in (stack.home / "logs").glob("*.log"))
     configuration = (stack.home / "state" / "supervisord.conf").read_text()
     assert [secret for secret in secrets if secret in logs or secret in configuration] == []
@@ -117,8 +122,7 @@ def test_secrets_are_the_owners_alone_and_in_no_log(stack: Stack) -> None:
 
 
 def test_no_secret_stands_on_a_command_line(stack: Stack) -> None:
-    lines = (stack.home / "secrets.env").read_text().splitlines()
-    secrets = [line.partition("=")[2].encode() for line in lines if not line.startswith("#")]
+    secrets = [secret.encode() for secret in secrets_of(stack)]
     for pid in stack.processes():
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
         assert not any(secret in words for secret in secrets), words

@@ -22,6 +22,9 @@ PATHS = {
     "PROMETHEUS_PORT": ["/", "/metrics", "/api/v1/query?query=up", "/api/v1/status/config"],
     "ALERTMANAGER_PORT": ["/", "/api/v2/alerts", "/api/v2/status"],
     "PUSHGATEWAY_PORT": ["/", "/metrics", "/api/v1/metrics"],
+    "NODE_EXPORTER_PORT": ["/", "/metrics"],
+    "POSTGRES_EXPORTER_PORT": ["/", "/metrics"],
+    "AIRFLOW_EXPORTER_PORT": ["/", "/metrics"],
     "SEAWEEDFS_MASTER_PORT": ["/dir/assign", "/dir/status", "/cluster/status", "/vol/status", "/"],
     "SEAWEEDFS_VOLUME_PORT": ["/status", "/1,0000000000", "/"],
     "SEAWEEDFS_FILER_PORT": ["/", "/buckets/", "/buckets/landing/", "/etc/"],
@@ -32,6 +35,8 @@ DATABASES = {
     "pipelines": ["warehouse"],
     "serving": ["serving"],
     "coder": ["coder"],
+    "exporter": ["postgres"],
+    "airflow_exporter": ["airflow"],
 }
 
 
@@ -117,6 +122,9 @@ def receive(connection: socket.socket) -> bytes:
         ("prometheus", "/api/v1/query?query=up"),
         ("alertmanager", "/api/v2/status"),
         ("pushgateway", "/metrics"),
+        ("node-exporter", "/metrics"),
+        ("postgres-exporter", "/metrics"),
+        ("airflow-exporter", "/metrics"),
     ],
 )
 def test_the_right_password_is_let_in_and_a_wrong_one_is_not(stack: Stack, service: str, path: str) -> None:
@@ -183,6 +191,16 @@ def test_the_steps_may_read_predictions_and_nothing_more(stack: Stack) -> None:
         connection.execute("SELECT count(*) FROM predictions")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("DELETE FROM predictions")
+
+
+def test_an_exporter_sees_states_and_times_and_not_what_they_are_about(stack: Stack) -> None:
+    with connect(stack, "airflow_exporter", "airflow") as connection:
+        connection.execute("SELECT dag_id, state FROM dag_run")
+    for query in ("SELECT conf FROM dag_run", "SELECT stacktrace FROM import_error", "SELECT * FROM connection"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), connect(stack, "airflow_exporter", "airflow") as own:
+            own.execute(query)
+    with connect(stack, "exporter", "postgres") as connection:
+        assert connection.execute("SELECT count(*) FROM pg_stat_activity WHERE query <> ''").fetchone() != (0,)
 
 
 def test_a_wrong_database_password_is_refused(stack: Stack) -> None:

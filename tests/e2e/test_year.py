@@ -164,3 +164,20 @@ def test_a_month_without_every_second_row_stops_at_the_inspection(
     spring.land(b"".join([lines[0], *lines[1::2]]))
     assert "days with fewer than 600 rows: cut off?" in spring.refused("ingest")
     assert (spring.champion(monkeypatch), spring.mart()) == (champion, mart)
+
+
+def test_a_month_with_flipped_labels_is_seen_by_the_monitor_and_stops_at_the_gate(
+    spring: Spring, april: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = spring.champion(monkeypatch)
+    spring.land(changed(april, "arr_delay", lambda minutes: 0 if minutes > 15 else 40))
+    spring.step("ingest")
+    spring.step("transform")
+    spring.step("replay", "--month", "4", "--rows", "6000")
+    assert spring.step("monitor")["lost_performance"] is True
+    run_id = spring.step("train")["run_id"]
+    assert spring.step("evaluate", "--run-id", run_id)["passed"] is False
+    registered = spring.step("register", "--run-id", run_id)
+    assert "roc_auc" in registered["gate"]
+    assert registered["alias"] is None
+    assert spring.champion(monkeypatch) == champion

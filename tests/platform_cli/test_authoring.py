@@ -6,15 +6,17 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from platform_cli.commands import authoring
+from platform_cli.commands import authoring, run
 from platform_cli.local.environments import Environment
 from platform_cli.main import app
+from platform_cli.runtime import Program
 from tools.changed_projects import concerned
 
 REPO = Path(__file__).resolve().parents[2]
@@ -27,12 +29,12 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
     """What the command would become: which of the two ways, its words after the module, its variables."""
     became: list[tuple[list[str], dict[str, str]]] = []
     monkeypatch.setenv("PLATFORM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(authoring.os, "execvpe", lambda _, words, variables: became.append((words, variables)))
+    monkeypatch.setattr(run.os, "execvpe", lambda _, words, variables: became.append((words, variables)))
     monkeypatch.setattr(Environment, "whole", lambda _: True)
-    monkeypatch.setattr(authoring, "open_running", lambda: None)
-    monkeypatch.setattr(authoring, "step_environment", lambda _: (["/envs/python"], {"WAREHOUSE_URL": "x"}))
+    running = SimpleNamespace(step=lambda module: Program(("/envs/python", "-m", module), {"WAREHOUSE_URL": "x"}))
+    monkeypatch.setattr(authoring, "open_running", lambda: running)
 
-    def run(*words: str) -> tuple[str, list[str], dict[str, str]]:
+    def call_it(*words: str) -> tuple[str, list[str], dict[str, str]]:
         became.clear()
         result = CliRunner().invoke(app, list(words))
         assert result.exit_code == 0, result.output
@@ -40,7 +42,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
         assert command[1:3] == ["-m", "pipelines.authoring"]
         return "stack" if "WAREHOUSE_URL" in variables else "offline", command[3:], variables
 
-    return run
+    return call_it
 
 
 def test_check_needs_no_stack(call: Call) -> None:

@@ -19,17 +19,20 @@ COMPONENT = {
             "image": "web:1",
             "env_file": ["web.env"],
             "command": ["serve", "--port", "${MLFLOW_PORT}", 3],
-            "environment": {"PASSWORD": "${WEB_PASSWORD}", "PORT": "${MLFLOW_PORT}"},
+            "environment": {"PORT": "${MLFLOW_PORT}"},
+            "x-secret-environment": {"PASSWORD": "${WEB_PASSWORD}"},
             "depends_on": {"init": {"condition": "service_completed_successfully"}},
             "healthcheck": {"test": ["CMD", "true"], "interval": "500ms", "start_period": "1m30s", "retries": 2},
             "configs": [{"source": "conf", "target": "${CONFIG_DIR}/web.conf"}],
-            "ports": ["${PUBLISH_ADDRESS}:${MLFLOW_PORT}:${MLFLOW_PORT}"],
-            "x-local": {"env": "web", "credentials": {"token": "${WEB_PASSWORD}"}},
+            "x-url": "http://127.0.0.1:${MLFLOW_PORT}",
+            "x-name": "web",
+            "x-credentials": {"token": "${WEB_PASSWORD}"},
+            "x-local": {"env": "web"},
         },
         "init": {"command": ["true"], "restart": "no", "x-local": {"env": "web"}},
         "tool": {"profiles": ["tools"], "entrypoint": ["a"], "command": ["b"], "x-local": {"env": "web"}},
     },
-    "configs": {"conf": {"content": "port=${MLFLOW_PORT} password=${WEB_PASSWORD}"}},
+    "configs": {"conf": {"file": "conf", "x-content": "port=${MLFLOW_PORT} password=${WEB_PASSWORD}"}},
 }
 
 
@@ -69,7 +72,9 @@ def test_a_service_is_read_whole(read) -> None:
     assert web.depends_on == {"init": Condition.COMPLETED}
     assert web.healthcheck is not None
     assert (web.healthcheck.test, web.healthcheck.interval, web.healthcheck.patience) == (("true",), 0.5, 91.0)
-    assert web.ports == (int(port),)
+    assert web.from_file == {"PASSWORD"}
+    assert (web.url, web.address) == (f"http://127.0.0.1:{port}", "web")
+    assert web.credentials == {"token": stack.secrets["WEB_PASSWORD"]}
     assert isinstance(web.configs[0].content, Secret)
     assert reveal(web.configs[0].content).startswith(f"port={port} password=")
     assert not web.one_shot
@@ -91,10 +96,9 @@ def test_the_stack_does_not_show_its_secrets(read) -> None:
         ("services.web.depends_on", {"nothing": {"condition": "service_healthy"}}, "depends on nothing"),
         ("services.web.command", "serve --port 1", "written as lists"),
         ("services.web.environment", {"A": "${NOT_THERE}"}, "NOT_THERE has no value"),
-        ("services.web.configs", [{"source": "none", "target": "/x"}], "config none has no content"),
+        ("services.web.configs", [{"source": "none", "target": "/x"}], "config none has no x-content"),
         ("services.web.healthcheck.interval", "5 seconds", "not a duration"),
         ("x-secrets", {"WEB_PASSWORD": "pin"}, "unknown kind 'pin'"),
-        ("services.web.x-local", False, "x-local: false needs a profile"),
         (
             "services.init",
             {"profiles": ["big"], "x-local": False},
@@ -110,11 +114,11 @@ def test_a_wrong_compose_file_is_refused(read, path: str, value: object, words: 
 def test_the_stack_of_this_checkout_is_valid(home: Home) -> None:
     stack = load_stack(home, create_secrets=True)
     assert {"postgres", "mlflow", "airflow-scheduler", "serving"} <= {service.name for service in stack.running}
-    assert {"docker-socket-proxy", "coder-providers", "coder"} <= set(stack.containers_only)
+    assert {"gateway", "docker-socket-proxy", "coder-providers", "coder"} <= set(stack.containers_only)
     for service in stack.running:
         assert service.healthcheck is not None, f"{service.name} has no health check"
-    published = {port for service in stack.services.values() for port in service.ports}
-    assert published <= {int(value) for key, value in stack.settings.items() if key.endswith("_PORT")}
+    ports = {int(value) for key, value in stack.settings.items() if key.endswith("_PORT")}
+    assert {int(service.url.split(":")[2].split("/")[0]) for service in stack.running if service.url} <= ports
 
 
 def test_what_runs_only_in_containers_is_left_out_by_name(read) -> None:

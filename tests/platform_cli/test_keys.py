@@ -74,9 +74,9 @@ def server() -> Iterator[ThreadingHTTPServer]:
 @pytest.fixture
 def stack(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A stack that runs, as far as the command asks."""
-    local = SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}")
+    serving = SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}")
     stack = SimpleNamespace(
-        service=lambda name: {"serving": SimpleNamespace(local=local)}[name],
+        service=lambda name: {"serving": serving}[name],
         secrets={"SERVING_ADMIN_KEY": Secret("admin-key")},
     )
     monkeypatch.setattr(keys, "open_running", lambda: SimpleNamespace(stack=stack))

@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from platform_cli.commands import run, score
+from platform_cli.commands import score
 from platform_cli.main import app
+from platform_cli.runtime import Program
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What the command becomes: program, arguments, environment."""
     found: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(score, "open_running", lambda: None)
-    monkeypatch.setattr(run, "step_environment", lambda runtime: (["python", "-m", "pipelines"], {"A": "1"}))
+
+    def step(*, keep: Iterable[str]) -> Program:
+        own = {name: os.environ[name] for name in keep if name in os.environ}
+        return Program(("python", "-m", "pipelines"), {"A": "1", **own})
+
+    monkeypatch.setattr(score, "open_running", lambda: SimpleNamespace(step=step))
     monkeypatch.setattr(os, "execvpe", lambda *call: found.append(call))
     return found
 

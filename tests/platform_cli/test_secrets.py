@@ -50,7 +50,14 @@ def test_without_create_a_missing_secret_says_to_set_up(home: Home) -> None:
         load_secrets(home.secrets_file, {"A": "password"}, data=home.data, create=False)
 
 
-@pytest.mark.parametrize("kind", sorted(GENERATORS))
+def test_what_the_owner_gives_is_empty_until_they_do_and_is_kept(home: Home) -> None:
+    assert load_secrets(home.secrets_file, {"A": "given"}, data=home.data, create=True)["A"].reveal() == ""
+    home.secrets_file.write_text(home.secrets_file.read_text().replace("A=", "A=of the mail server"))
+    kept = load_secrets(home.secrets_file, {"A": "given", "B": "password"}, data=home.data, create=True)
+    assert kept["A"].reveal() == "of the mail server"
+
+
+@pytest.mark.parametrize("kind", sorted(GENERATORS.keys() - {"given"}))
 def test_every_kind_gives_another_value_each_time(kind: str) -> None:
     assert GENERATORS[kind]() != GENERATORS[kind]()
 
@@ -68,5 +75,5 @@ def test_the_bcrypt_hash_verifies_and_does_not_change() -> None:
 
 
 def test_redact_hides_every_known_secret() -> None:
-    known = {"A": Secret("abc"), "B": Secret("abcdef")}
+    known = {"A": Secret("abc"), "B": Secret("abcdef"), "C": Secret("")}
     assert redact("x abcdef y abc z", known) == f"x {HIDDEN} y {HIDDEN} z"

@@ -30,6 +30,14 @@ def test_the_file_of_the_home_goes_before_the_defaults(home: Home) -> None:
         ("WORKSPACE_PORTS=9000-8900", ["FIRST-LAST"]),
         ("no equals sign", ["not a KEY=VALUE line", "line 1"]),
         ("S3_PORT=1\nS3_PORT=2", ["S3_PORT is set twice", "line 2"]),
+        ("ALERT_TO=slack", ["ALERT_TO", "https://", "mailto:"]),
+        ("ALERT_TO=https://", ["ALERT_TO", "an address such as"]),
+        ("ALERT_TO=http://host:port/x", ["ALERT_TO", "an address such as"]),
+        ("ALERT_TO=mailto:nobody", ["ALERT_TO", "mailto:somebody@example.com"]),
+        ("ALERT_TO=mailto:a@example.com", ["ALERT_SMTP_SERVER", "host:port"]),
+        ("ALERT_TO=mailto:a@example.com\nALERT_SMTP_SERVER=smtp.example.com", ["ALERT_SMTP_SERVER", "host:port"]),
+        ("ALERT_TO=mailto:a@example.com\nALERT_SMTP_SERVER=smtp.example.com:25", ["ALERT_SMTP_FROM", "sender"]),
+        ("ALERT_SMTP_TLS=maybe", ["true or false"]),
     ],
 )
 def test_a_wrong_setting_is_refused_naming_file_key_and_what_is_allowed(
@@ -41,6 +49,11 @@ def test_a_wrong_setting_is_refused_naming_file_key_and_what_is_allowed(
     message = "\n".join(caught.value.lines())
     assert str(home.settings_file) in message
     assert all(word in message for word in words), message
+
+
+def test_what_is_empty_by_default_may_be_emptied_again(home: Home) -> None:
+    home.settings_file.write_text("ALERT_TO=\nCODER_WILDCARD_URL=\n")
+    assert load_settings(home)["ALERT_TO"] == ""
 
 
 def test_changes_are_saved_and_other_lines_stay(home: Home) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 
 import pytest
-from stand_in import Handler, State
 
 from platform_cli.coder import client
 from platform_cli.coder.client import Coder
 from platform_cli.home import Home
+from tests.platform_cli.coder.stand_in import Handler, State
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
             status, body = self._route(path, raw)
         except Refusal as refusal:
             status, body = refusal.answer
-        content = json.dumps(body).encode()
+        content = b"" if status == 204 else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
@@ -128,6 +128,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.state.passwords.get(self.body["email"]) != self.body["password"]:
             raise Refusal(401, "Incorrect email or password.")
         username = next(name for name, user in self.state.users.items() if user["email"] == self.body["email"])
+        if self.state.users[username]["status"] == "suspended":
+            raise Refusal(401, "Your account is suspended. Contact an admin to reactivate your account.")
         return 201, {"session_token": self._token(username, 24 * 3600)}
 
     def make_token(self, user: str) -> Answer:
@@ -153,6 +155,15 @@ class Handler(BaseHTTPRequestHandler):
         user = self.state.users[username]
         user["roles"] = [{"name": role, "display_name": role} for role in self.body["roles"]]
         return 200, user
+
+    def set_password(self, username: str) -> Answer:
+        email, password = self.state.users[username]["email"], self.body["password"]
+        assert username != self.me, "one's own needs the old one too"
+        if self.state.passwords[email] == password:
+            raise Refusal(400, "New password cannot match old password.")
+        self.state.passwords[email] = password
+        self.state.tokens = {token: held for token, held in self.state.tokens.items() if held[0] != username}
+        return 204, None
 
     def set_status(self, username: str, verb: str) -> Answer:
         self.state.users[username]["status"] = {"suspend": "suspended", "activate": "active"}[verb]
@@ -270,6 +281,7 @@ ROUTES = [
     ("GET", "/users", "find_users", False),
     ("POST", "/users", "make_user", False),
     ("PUT", "/users/([^/]+)/roles", "set_roles", False),
+    ("PUT", "/users/([^/]+)/password", "set_password", False),
     ("PUT", "/users/([^/]+)/status/(suspend|activate)", "set_status", False),
     ("GET", "/organizations/default", "organization", False),
     ("POST", "/files", "upload", False),

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from stand_in import State
 
 from platform_cli.coder import people
 from platform_cli.coder.client import Coder, Refused
 from platform_cli.coder.model import Template
-from platform_cli.errors import PlatformError, UsageError
+from platform_cli.errors import PlatformError
 from platform_cli.stack.secrets import Secret
+from tests.platform_cli.coder.stand_in import State
 
 ADMIN_PASSWORD = Secret("a-long-enough-password-1234")
 TEMPLATE = Template("t", "data-science", "v")
@@ -23,61 +23,19 @@ def admin(coder: Coder) -> Iterator[Coder]:
     return coder
 
 
-def roles_of(state: State, username: str) -> list[str]:
-    return [role["name"] for role in state.users[username]["roles"]]
+@pytest.fixture
+def ana(admin: Coder) -> str:
+    return admin.create_user("ana", "ana@example.com", Secret("What-Ana-signs-in-with-42")).username
 
 
-def test_a_person_is_let_in_once_and_told_a_password_once(admin: Coder, state: State, url: str) -> None:
-    password = people.ensure_user(admin, "ana", "ana@example.com", "scientist")
-    assert password is not None
-    assert roles_of(state, "ana") == []
-    with Coder(url) as ana:
-        ana.login("ana@example.com", password)
-        assert ana.signed_in()
-    state.requests.clear()
-    assert people.ensure_user(admin, "ana", "ana@example.com", "scientist") is None
-    assert state.changes == []
-
-
-def test_a_name_within_another_is_not_taken_for_it(admin: Coder) -> None:
-    people.ensure_user(admin, "joanna", "joanna@example.com", "scientist")
-    assert admin.user("anna") is None
-    assert people.ensure_user(admin, "anna", "anna@example.com", "scientist")
-
-
-def test_roles_are_replaced_as_a_whole(admin: Coder, state: State) -> None:
-    people.ensure_user(admin, "ana", "ana@example.com", "engineer")
-    assert roles_of(state, "ana") == ["template-admin"]
-    people.ensure_user(admin, "ana", "ana@example.com", "admin")
-    assert roles_of(state, "ana") == ["owner"]
-    people.ensure_user(admin, "ana", "ana@example.com", "scientist")
-    assert roles_of(state, "ana") == []
-
-
-def test_a_role_without_an_account_is_refused_before_anything_is_made(admin: Coder, state: State) -> None:
-    with pytest.raises(UsageError, match="no accounts in Coder for the role 'viewer'"):
-        people.ensure_user(admin, "ana", "ana@example.com", "viewer")
-    assert list(state.users) == ["admin"]
-
-
-def test_a_disabled_person_is_out_and_their_workspaces_are_stopped(admin: Coder, state: State, url: str) -> None:
-    password = people.ensure_user(admin, "ana", "ana@example.com", "scientist")
-    assert password is not None
-    people.give_credentials(admin, "ana", "work", TEMPLATE, {})
-    admin.await_build(admin.workspaces("ana")[0])
-    with Coder(url) as ana:
-        ana.login("ana@example.com", password)
-        assert [stopped.name for stopped in people.disable_user(admin, "ana")] == ["work"]
-        assert not ana.signed_in()
+def test_what_a_person_has_running_is_stopped_and_nothing_else(admin: Coder, state: State, ana: str) -> None:
+    for owner in (ana, "admin"):
+        people.give_credentials(admin, owner, "work", TEMPLATE, {})
+    admin.await_build(admin.workspaces(ana)[0])
+    assert [stopped.owner for stopped in people.stop_workspaces(admin, ana)] == ["ana"]
     assert state.builds[-1] == {"workspace": "work", "transition": "stop"}
-    assert people.disable_user(admin, "ana") == []
-    assert people.ensure_user(admin, "ana", "ana@example.com", "scientist") is None
-    assert state.users["ana"]["status"] == "active"
-
-
-def test_nobody_cannot_be_disabled(admin: Coder) -> None:
-    with pytest.raises(UsageError, match="nobody named 'ana'"):
-        people.disable_user(admin, "ana")
+    assert people.stop_workspaces(admin, ana) == []
+    assert admin.workspaces("admin")[0].transition == "start"
 
 
 def test_a_refused_password_is_not_shown(admin: Coder) -> None:
@@ -87,8 +45,7 @@ def test_a_refused_password_is_not_shown(admin: Coder) -> None:
     assert weak.reveal() not in str(refused.value.lines())
 
 
-def test_credentials_reach_a_workspace_and_a_later_start_renews_them(admin: Coder, state: State) -> None:
-    people.ensure_user(admin, "ana", "ana@example.com", "scientist")
+def test_credentials_reach_a_workspace_and_a_later_start_renews_them(admin: Coder, state: State, ana: str) -> None:
     people.give_credentials(admin, "ana", "work", TEMPLATE, {"SERVING_API_KEY": Secret("one"), "WAREHOUSE_USER": "ana"})
     people.give_credentials(admin, "ana", "work", TEMPLATE, {"SERVING_API_KEY": Secret("two")})
     assert [build["transition"] for build in state.builds] == ["start", "stop", "start"]
@@ -98,7 +55,6 @@ def test_credentials_reach_a_workspace_and_a_later_start_renews_them(admin: Code
 
 def test_workspaces_say_whose_they_are_and_how(admin: Coder) -> None:
     for name in ("ana", "ben"):
-        people.ensure_user(admin, name, f"{name}@example.com", "scientist")
         people.give_credentials(admin, name, "work", TEMPLATE, {})
     assert [(found.owner, found.transition, found.healthy) for found in admin.workspaces()] == [
         ("ana", "start", True),

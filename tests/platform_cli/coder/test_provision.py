@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-from stand_in import State
 
 from platform_cli import main as entry
 from platform_cli.coder import provision
@@ -20,6 +19,7 @@ from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Stack
+from tests.platform_cli.coder.stand_in import State
 
 MONTH = 31 * 24 * 3600.0
 

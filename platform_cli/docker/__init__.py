@@ -1,0 +1,1 @@
+"""What runs in containers: the engine, and the images."""

@@ -1,0 +1,175 @@
+"""The whole stack as containers, on an engine: up, the sample's loop through the gateway, what becomes of what dies,
+down. Left out, by name, since no package carries them: Grafana and Coder (behind profiles), and the Airbyte server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from platform_cli.docker.compose import project_name
+from platform_cli.docker.engine import Engine
+from platform_cli.docker.images import stack_images
+from platform_cli.home import Home
+from platform_cli.stack.settings import load_settings
+from tools.scratch import Stack, port_settings
+
+LEFT_OUT = {"grafana", "coder", "coder-providers", "docker-socket-proxy"}
+BUILD_SECONDS, DEMO_SECONDS = 2400.0, 1200.0
+
+
+@pytest.fixture(scope="session")
+def stack(engine: Engine) -> Iterator[Stack]:
+    """The stack of this checkout in the engine, which is up; its images were made from packages where they are not."""
+    home = Path(tempfile.mkdtemp(prefix="platform-", dir="/var/tmp"))
+    home.chmod(0o711)
+    (home / ".platform-home").touch()
+    settings = port_settings() | {"RUNTIME": "docker"}
+    (home / "platform.env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    made = Stack(home, settings)
+    try:
+        made.platform("images", "build", "--from-packages", check=True, timeout=BUILD_SECONDS)
+        made.platform("up", check=True)
+        yield made
+    finally:
+        made.platform("down", "--purge", "--yes", check=True)
+
+
+@pytest.fixture(scope="session")
+def demo(stack: Stack) -> str:
+    """What the sample's loop printed."""
+    return stack.platform("demo", check=True, timeout=DEMO_SECONDS).stdout
+
+
+def containers(engine: Engine, stack: Stack) -> dict[str, dict[str, Any]]:
+    """Service → what the engine says of its container."""
+    words = ["ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project_name(Home(stack.home))}"]
+    found = json.loads(engine.run("inspect", *engine.run(*words).stdout.split()).stdout)
+    return {entry["Config"]["Labels"]["com.docker.compose.service"]: entry for entry in found}
+
+
+def healthy(stack: Stack) -> bool:
+    return all(entry["healthy"] for entry in stack.status().values())
+
+
+def awaited(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.5)
+
+
+def test_everything_is_healthy_and_up_again_changes_nothing(stack: Stack) -> None:
+    assert healthy(stack), stack.status()
+    again = stack.platform("up", check=True)
+    assert "nothing was changed" in again.stderr
+    assert LEFT_OUT.isdisjoint(stack.status())
+
+
+def test_the_whole_loop_runs_through_the_gateway(demo: str) -> None:
+    assert "flight_delay: version 2 serves" in demo
+    assert '"prediction_id"' in demo
+
+
+def test_what_a_step_did_is_known_with_its_commit(stack: Stack, demo: str) -> None:
+    runs = json.loads(stack.platform("runs", "list", "--json", check=True).stdout)
+    commits = {run["commit"].removesuffix("-dirty") for run in runs}
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=stack.checkout, capture_output=True, text=True, check=True)
+    assert commits == {head.stdout.strip()}
+
+
+def test_a_service_that_dies_is_started_again(stack: Stack, demo: str, engine: Engine) -> None:
+    for service in ("serving", "postgres"):
+        before = containers(engine, stack)[service]["State"]
+        os.kill(before["Pid"], signal.SIGKILL)
+        awaited(
+            lambda service=service, pid=before["Pid"]: (  # type: ignore[misc]
+                containers(engine, stack)[service]["State"]["Running"]
+                and containers(engine, stack)[service]["State"]["Pid"] != pid
+            ),
+            f"{service} runs again",
+        )
+    awaited(lambda: healthy(stack), "everything is healthy again")
+    answer = httpx.get(
+        f"{stack.credentials('serving')['url']}/models",
+        headers={"Authorization": f"Bearer {stack.credentials('serving')['token']}"},
+    )
+    assert [entry["name"] for entry in answer.raise_for_status().json()["models"]] == ["flight_delay"]
+
+
+def test_names_are_served_with_tls_and_nothing_else_is_published(stack: Stack, engine: Engine) -> None:
+    settings = load_settings(Home(stack.home))
+    found = containers(engine, stack)
+    authority = engine.run(
+        "exec", found["gateway"]["Id"], "cat", "/data/gateway/caddy/pki/authorities/local/root.crt"
+    ).stdout
+    context = ssl.create_default_context(cadata=authority)
+    for name, path, status in (
+        ("mlflow", "/health", 200),
+        ("airflow", "/api/v2/monitor/health", 200),
+        ("serving", "/models", 401),
+    ):
+        with (
+            socket.create_connection(("127.0.0.1", int(settings["GATEWAY_HTTPS_PORT"])), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=f"{name}.localhost") as secure,
+        ):
+            secure.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}.localhost\r\nConnection: close\r\n\r\n".encode())
+            answer = secure.makefile("rb").read().decode(errors="replace")
+        assert answer.startswith(f"HTTP/1.1 {status} "), f"{name}: {answer[:200]}"
+        headers = answer.partition("\r\n\r\n")[0].lower()
+        assert "strict-transport-security: max-age=" in headers
+        assert "x-content-type-options: nosniff" in headers
+    plain_answer = httpx.get(
+        f"http://127.0.0.1:{settings['GATEWAY_HTTP_PORT']}/x", headers={"Host": "mlflow.localhost"}
+    )
+    assert plain_answer.headers["location"] == f"https://mlflow.localhost:{settings['GATEWAY_HTTPS_PORT']}/x"
+    published = {name for name, entry in found.items() if any((entry["NetworkSettings"]["Ports"] or {}).values())}
+    assert published == {"gateway"}
+
+
+def test_no_container_shows_a_secret_or_may_more_than_it_must(stack: Stack, engine: Engine) -> None:
+    secrets = [line.partition("=")[2] for line in (stack.home / "secrets.env").read_text().splitlines()[1:]]
+    for name, entry in containers(engine, stack).items():
+        shown = json.dumps(entry)
+        assert not [secret for secret in secrets if secret and secret in shown], name
+        assert entry["HostConfig"]["CapDrop"] == ["ALL"], name
+        assert entry["HostConfig"]["ReadonlyRootfs"], name
+        assert entry["Config"]["User"] not in ("", "root", "0"), name
+
+
+def test_what_has_no_way_out_has_none(stack: Stack, engine: Engine) -> None:
+    """PostgreSQL reaches no address outside of its network; the steps do."""
+    project = project_name(Home(stack.home))
+    internal = engine.run("network", "inspect", f"{project}_data", "--format", "{{.Internal}}").stdout.strip()
+    assert internal == "true"
+    attached = containers(engine, stack)["postgres"]["NetworkSettings"]["Networks"]
+    assert list(attached) == [f"{project}_data"]
+
+
+def test_a_restart_of_the_whole_keeps_everything(stack: Stack, demo: str) -> None:
+    stack.platform("down", check=True)
+    assert not any(entry["healthy"] for entry in stack.status().values())
+    began = time.monotonic()
+    stack.platform("up", check=True)
+    print(f"up again in {time.monotonic() - began:.0f} s")
+    versions = json.loads(stack.platform("models", "list", "flight_delay", "--json", check=True).stdout)
+    assert [version["version"] for version in versions] == [2, 1]
+    assert versions[0]["aliases"] == ["champion"]
+
+
+def test_an_image_of_the_stack_is_there_or_left_out_by_name(stack: Stack, engine: Engine) -> None:
+    listed = json.loads(stack.platform("images", "list", "--json", check=True).stdout)
+    missing = {row["image"].partition(":")[0] for row in listed if row["from"] == "missing"}
+    assert missing <= {"grafana/grafana", "ghcr.io/coder/coder", "haproxy"}
+    assert len(listed) == len(stack_images(load_settings(Home(stack.home))))

@@ -1,0 +1,160 @@
+"""The docker runtime over an engine that answers by a script; the real one is in tests/docker."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from platform_cli.docker import runtime as module
+from platform_cli.docker.compose import project_name
+from platform_cli.docker.engine import Engine
+from platform_cli.docker.images import stack_images
+from platform_cli.docker.runtime import DockerRuntime
+from platform_cli.errors import PlatformError
+from platform_cli.home import REPO, Home
+from platform_cli.local.progress import Progress
+from platform_cli.stack.compose import load_stack
+from platform_cli.stack.model import Runtime
+from tests.platform_cli.docker.fake_docker import FakeDocker
+
+
+class Scene:
+    """A stack whose containers are what the test says."""
+
+    def __init__(self, docker: FakeDocker, home: Home) -> None:
+        self.docker = docker
+        self.stack = load_stack(home, create_secrets=True, runtime=Runtime.DOCKER)
+        self.compose = f"compose --project-name={project_name(home)}"
+        self.said = io.StringIO()
+        docker.answer("context inspect", "echo unix:///nowhere/docker.sock")
+        self.have_images(*(image.name for image in stack_images(self.stack.settings)))
+        self.command("up", "true")
+        self.command("down", "true")
+        self.set({})
+        self.runtime = DockerRuntime(self.stack, home, Engine.find())
+
+    def have_images(self, *names: str) -> None:
+        """The engine has these images, and no other."""
+        blank = {"Id": "sha256:x", "RootFS": {}, "Size": 1, "Architecture": "amd64", "RepoDigests": []}
+        found = [{**blank, "RepoTags": [name]} for name in names]
+        self.docker.answer("image inspect", f"echo '{json.dumps(found)}'")
+
+    def command(self, words: str, script: str) -> None:
+        """Answer `docker compose … WORDS`."""
+        self.docker.answer(f'{self.compose} "*" {words}', script)
+
+    def set(self, different: dict[str, dict[str, Any]]) -> None:
+        """Every service as it should be, but for these."""
+        lines = []
+        for service in self.stack.started:
+            entry = {"Service": service.name, "ID": f"id-{service.name}", "State": "running", "Health": "healthy"}
+            entry |= {"State": "exited", "Health": ""} if service.one_shot else {}
+            lines.append(json.dumps({**entry, "ExitCode": 0, **different.get(service.name, {})}))
+        file = self.docker.directory / "containers"
+        file.write_text("\n".join(lines))
+        self.command("ps --all", f"cat {file}")
+
+    def up(self) -> Progress:
+        progress = Progress(Console(file=self.said, width=150))
+        self.runtime.up(progress)
+        return progress
+
+
+@pytest.fixture
+def scene(docker: FakeDocker, home: Home, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    return Scene(docker, home)
+
+
+def test_a_stack_that_is_as_it_should_be_is_left_alone(scene: Scene) -> None:
+    assert scene.up().changed == 0
+    assert {status.healthy for status in scene.runtime.status()} == {True}
+
+
+def test_what_was_not_healthy_is_told_when_it_is(scene: Scene) -> None:
+    scene.set({"mlflow": {"Health": "starting"}})
+    healthy = scene.docker.directory / "containers"
+    better = healthy.read_text().replace("starting", "healthy")
+    (scene.docker.directory / "better").write_text(better)
+    scene.command("up", f"cp {scene.docker.directory}/better {healthy}")
+    assert scene.up().changed == 1
+    assert "mlflow" in scene.said.getvalue()
+    assert "healthy" in scene.said.getvalue()
+
+
+def test_an_unhealthy_service_is_told_with_its_last_check_and_its_log(scene: Scene) -> None:
+    scene.set({"mlflow": {"Health": "unhealthy"}})
+    password = scene.stack.secrets["MLFLOW_ADMIN_PASSWORD"].reveal()
+    scene.command("up", "echo 'container mlops-mlflow-1 is unhealthy' >&2; exit 1")
+    scene.command("logs", f"echo 'cannot sign in with {password}'")
+    state = {"Health": {"Log": [{"Output": "wget: server returned error: HTTP/1.1 500"}]}}
+    scene.docker.answer("inspect", f"echo '{json.dumps(state)}'")
+    with pytest.raises(PlatformError, match=r"mlflow did not become healthy .*HTTP/1.1 500") as told:
+        scene.up()
+    assert "platform logs mlflow" in told.value.do
+    assert told.value.detail == "cannot sign in with ********"
+    (status,) = [status for status in scene.runtime.status() if status.service == "mlflow"]
+    assert (status.healthy, status.detail) == (False, "wget: server returned error: HTTP/1.1 500")
+
+
+def test_a_job_that_failed_is_told_with_its_exit_code(scene: Scene) -> None:
+    scene.set({"postgres-init": {"ExitCode": 3}})
+    scene.command("logs", "echo 'no such role'")
+    scene.docker.answer("inspect", "echo '{}'")
+    with pytest.raises(PlatformError, match="postgres-init ended with exit code 3") as told:
+        scene.up()
+    assert told.value.detail == "no such role"
+
+
+def test_an_image_that_cannot_be_built_is_told_with_the_end_of_its_log(scene: Scene) -> None:
+    scene.have_images(
+        *(image.name for image in stack_images(scene.stack.settings) if "mlops-serving" not in image.name)
+    )
+    scene.docker.answer("info", f"echo {scene.docker.directory}")
+    scene.docker.answer("compose --project-name=mlops-images", "echo 'ERROR: no matching distribution'; exit 17")
+    with pytest.raises(PlatformError, match=r"the image mlops-serving:.* could not be built") as told:
+        scene.up()
+    assert "no matching distribution" in told.value.detail
+    assert not [call for call in scene.docker.calls if " up " in call], "nothing was started"
+
+
+def test_an_image_that_no_registry_gives_can_be_made_or_loaded(scene: Scene) -> None:
+    scene.have_images(*(image.name for image in stack_images(scene.stack.settings) if "prom/prom" not in image.name))
+    scene.docker.answer("pull", "echo 'dial tcp: lookup registry-1.docker.io: no such host'; exit 1")
+    with pytest.raises(PlatformError, match=r"prom/prometheus:.* is not here, and no registry gives it") as told:
+        scene.up()
+    assert "platform images build --from-packages" in told.value.do
+    assert "no such host" in told.value.detail
+    assert not [call for call in scene.docker.calls if " up " in call], "nothing was started"
+
+
+def test_down_takes_all_profiles_and_only_purge_the_volumes(scene: Scene) -> None:
+    scene.runtime.down(Progress(Console(file=scene.said)))
+    scene.runtime.purge()
+    down, purge = [call for call in scene.docker.calls if " down " in call]
+    assert "--profile=*" in down
+    assert "--volumes" not in down
+    assert purge.endswith("--volumes")
+
+
+def test_a_step_sees_the_callers_directory(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
+    program = scene.runtime.step("pipelines.authoring", keep=["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"])
+    assert program.command[-4:] == ("pipelines", "python", "-m", "pipelines.authoring")
+    assert {f"--volume={tmp_path}:{tmp_path}", f"--workdir={tmp_path}", "--no-TTY"} <= set(program.command)
+    assert [word for word in program.command if word.startswith("--env=")] == ["--env=MLFLOW_TRACKING_USERNAME"]
+    assert "--entrypoint=/platform/compose/with-secrets.sh" in program.command
+
+
+def test_each_home_is_a_project_of_its_own(tmp_path: Path) -> None:
+    assert project_name(Home(REPO / ".platform")) == "mlops"
+    assert project_name(Home(tmp_path / "a")) != project_name(Home(tmp_path / "b"))
+    assert os.fspath(tmp_path) not in project_name(Home(tmp_path / "a"))
