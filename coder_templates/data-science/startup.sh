@@ -46,8 +46,8 @@ cat >"$settings/motd" <<'EOF'
   Only your home lasts. Everything outside of it is new at each start.
     pip install …     goes to ~/.venv, which lasts; so do other environments that you make below your home
     apt install …     does not last: ask for it in the image
-  At hand: MLflow, the warehouse, the object store and the model server. Their addresses and your keys are in the
-  environment (env | sort), so `import mlflow` just works.
+  At hand: MLflow, the warehouse and the model server. Their addresses and your own credentials are in the environment
+  (env | sort), so `import mlflow` just works.
   JupyterLab or VS Code does not open?  ~/.local/state/platform/*.log
 
 EOF

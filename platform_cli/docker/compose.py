@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from platform_cli.docker.engine import Engine
-from platform_cli.home import REPO, Home
+from platform_cli.home import REPO, Home, project_name
 from platform_cli.stack.compose import ROOT_FILE
 
-PREFIX = "mlops"
 ONE_SHOT_DONE = 0
 
 
@@ -72,13 +70,6 @@ class Compose:
     def containers(self) -> list[Container]:
         """The containers of the stack's services, those that have ended among them."""
         return [_container(entry) for entry in _objects(self.run("ps", "--all", "--format=json"))]
-
-
-def project_name(home: Home) -> str:
-    """The name that containers, networks and volumes of this home begin with; another for each home."""
-    if home.root == REPO / ".platform":
-        return PREFIX
-    return f"{PREFIX}-{hashlib.sha256(str(home.root).encode()).hexdigest()[:8]}"
 
 
 def last_check(engine: Engine, container: Container) -> str:

@@ -18,10 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
-from platform_cli.docker.compose import project_name
 from platform_cli.docker.engine import Engine
 from platform_cli.docker.images import stack_images
-from platform_cli.home import Home
+from platform_cli.home import Home, project_name
 from platform_cli.stack.settings import load_settings
 from tools.scratch import Stack, port_settings
 
@@ -149,12 +148,12 @@ def test_no_container_shows_a_secret_or_may_more_than_it_must(stack: Stack, engi
 
 
 def test_what_has_no_way_out_has_none(stack: Stack, engine: Engine) -> None:
-    """PostgreSQL reaches no address outside of its network; the steps do."""
+    """PostgreSQL reaches no address outside of its networks; the steps do."""
     project = project_name(Home(stack.home))
-    internal = engine.run("network", "inspect", f"{project}_data", "--format", "{{.Internal}}").stdout.strip()
-    assert internal == "true"
     attached = containers(engine, stack)["postgres"]["NetworkSettings"]["Networks"]
-    assert list(attached) == [f"{project}_data"]
+    assert set(attached) == {f"{project}_data", f"{project}_people"}
+    internal = engine.run("network", "inspect", *attached, "--format", "{{.Internal}}").stdout.split()
+    assert internal == ["true", "true"]
 
 
 def test_a_restart_of_the_whole_keeps_everything(stack: Stack, demo: str) -> None:

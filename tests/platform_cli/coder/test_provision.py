@@ -15,8 +15,9 @@ import pytest
 from platform_cli import main as entry
 from platform_cli.coder import provision
 from platform_cli.coder.client import Coder
+from platform_cli.docker.images import stack_images
 from platform_cli.errors import PlatformError
-from platform_cli.home import Home
+from platform_cli.home import Home, project_name
 from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Stack
 from tests.platform_cli.coder.stand_in import State
@@ -71,13 +72,17 @@ def test_the_second_run_changes_nothing(apply: Any, state: State) -> None:
     assert state.changes == []
 
 
-def test_the_template_is_told_where_things_are_and_how_much_there_is(apply: Any, state: State, stack: Stack) -> None:
+def test_the_template_is_told_where_things_are_and_how_much_there_is(
+    apply: Any, state: State, stack: Stack, home: Home
+) -> None:
     apply()
     (version,) = state.versions.values()
     told = {entry["name"]: entry["value"] for entry in version["user_variable_values"]}
     assert told["mlflow_url"] == f"http://mlflow:{stack.settings['MLFLOW_PORT']}"
     assert told["agent_url"] == "http://coder:7080"
     assert (told["subdomain_apps"], told["gpu"], told["max_cpus"]) == ("false", "false", "4")
+    assert told["networks"] == f"mlops-workspaces,{project_name(home)}_people"
+    assert told["images"] in {image.name for image in stack_images(stack.settings)}
     assert not set(told.values()) & {secret.reveal() for secret in stack.secrets.values()}
 
 
@@ -85,7 +90,7 @@ def test_every_value_has_a_variable_in_the_template(stack: Stack) -> None:
     declared = re.findall(
         r'^variable "(\w+)"', (provision.TEMPLATES / "data-science" / "variables.tf").read_text(), re.M
     )
-    assert set(provision.template_variables(stack.settings)) <= set(declared)
+    assert set(provision.template_variables(stack)) <= set(declared)
 
 
 def test_a_changed_template_makes_one_new_version_and_activates_it(apply: Any, state: State, template: Path) -> None:
