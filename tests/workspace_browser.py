@@ -61,9 +61,10 @@ class Workspace:
         """Write a notebook into the home."""
         kernel = {"name": "python3", "display_name": "Python 3"}
         content = {"cells": list(cells), "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-        headers = {"Authorization": f"token {self.token}"} if self.token else {}
-        body = {"type": "notebook", "content": content}
-        made = httpx.put(f"{self.jupyterlab}/api/contents/{name}", json=body, headers=headers, timeout=30)
+        with httpx.Client(base_url=self.jupyterlab, params={"token": self.token}, timeout=30) as client:
+            client.get("/lab").raise_for_status()
+            headers = {"X-XSRFToken": client.cookies["_xsrf"]}
+            made = client.put(f"/api/contents/{name}", json={"type": "notebook", "content": content}, headers=headers)
         assert made.status_code == 201, made.text
 
 

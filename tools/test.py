@@ -34,7 +34,7 @@ NO_TESTS = 5
 class Suite:
     """Tests that run in one environment; `env` is None for that of the command itself.
 
-    `without` are paths below `paths` that another suite runs; `overlays` are laid over a component's environment.
+    `without` are paths below `paths` that another suite runs; `overlays` are laid over the environment.
     """
 
     env: str | None
@@ -77,7 +77,7 @@ UNIT = (
     Suite("pipelines", _PIPELINES),
     Suite("airflow", ("tests/dags",)),
     Suite("mlflow", ("tests/compose",)),
-    Suite(None, ("tests/platform_cli", "tests/benchmarks")),
+    Suite(None, ("tests/platform_cli", "tests/benchmarks"), overlays=()),
 )
 # So do these, but each test starts programs that take seconds: a JVM, dbt, Airflow, Terraform, a worker, a server,
 # Alertmanager.
@@ -86,10 +86,10 @@ PROGRAMS = (
     Suite("pipelines", _WORKERS),
     Suite("coder", ("tests/coder",)),
     Suite("serving", _SERVER),
-    Suite(None, ("tests/alertmanager",)),
+    Suite(None, ("tests/alertmanager",), overlays=()),
 )
 # These need a container engine, and build small images in it.
-DOCKER = (Suite(None, ("tests/docker",)),)
+DOCKER = (Suite(None, ("tests/docker",), overlays=("browser",)),)
 # These start a server or a whole stack, and measure it: one after the other.
 REAL_CLIENTS = (Suite("clients", ("tests/clients",)),)
 LIVE = (Suite("serving", ("tests/live",)),)
@@ -110,7 +110,7 @@ def main() -> int:
     """Run the suites and return the exit code: 0 if everything passed."""
     kind = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in SUITES else "all"
     arguments = [word for word in sys.argv[1:] if word not in SUITES]
-    for name in {name for suite in SUITES[kind] if suite.env for name in suite.overlays}:
+    for name in {name for suite in SUITES[kind] for name in suite.overlays}:
         _make_overlay(name)
     for name in TEST_ENVS.keys() & {suite.env for suite in SUITES[kind]}:
         _make_test_env(name)
@@ -169,8 +169,7 @@ def _run(suite: Suite, arguments: list[str], output: IO[bytes] | None) -> Result
     """Run a suite; with `output` it goes there, and the suite is held to one core."""
     variables = {key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE",)}
     variables["PLATFORM_TEST_ENVS"] = str(ENVS)
-    overlays = [str(ENVS.parent / name) for name in suite.overlays] if suite.env else []
-    variables["PYTHONPATH"] = os.pathsep.join([str(REPO), *overlays])
+    variables["PYTHONPATH"] = os.pathsep.join([str(REPO), *(str(ENVS.parent / name) for name in suite.overlays)])
     words = [f"--ignore={path}" for path in suite.without]
     if output is not None:
         # Threads that wait for each other by spinning make many small fits slow wherever cores are shared.

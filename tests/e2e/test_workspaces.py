@@ -76,23 +76,17 @@ def visit() -> Iterator[Visit]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures of what was seen are kept."""
-    return tmp_path_factory.mktemp("shots")
-
-
 @needs_browser
 def test_the_first_notebook_works_with_nothing_to_configure(
-    ana: Person, stack: Stack, visit: Visit, shots: Path
+    ana: Person, stack: Stack, visit: Visit, tmp_path: Path
 ) -> None:
-    run_id = use_welcome(visit(ana.workspace.page_of("welcome.ipynb")), shots / "jupyterlab.png")
+    run_id = use_welcome(visit(ana.workspace.page_of("welcome.ipynb")), tmp_path / "jupyterlab.png")
     assert_logged(run_id, stack.credentials("mlflow"), ana.name)
 
 
 @needs_browser
-def test_the_warehouse_is_read_and_not_written(ana: Person, visit: Visit, shots: Path) -> None:
-    use_the_warehouse(ana.workspace, visit, shots / "warehouse.png")
+def test_the_warehouse_is_read_and_not_written(ana: Person, visit: Visit, tmp_path: Path) -> None:
+    use_the_warehouse(ana.workspace, visit, tmp_path / "warehouse.png")
 
 
 @needs_browser
@@ -110,9 +104,9 @@ def test_two_people_in_one_notebook_see_each_others_edits(ana: Person, visit: Vi
 
 @needs_browser
 def test_vs_code_opens_the_home_and_its_terminal_knows_the_platform(
-    ana: Person, stack: Stack, visit: Visit, shots: Path
+    ana: Person, stack: Stack, visit: Visit, tmp_path: Path
 ) -> None:
-    use_vs_code(ana.workspace, visit, shots / "vscode.png")
+    use_vs_code(ana.workspace, visit, tmp_path / "vscode.png")
     # without its native part, VS Code writes no logs, and shows no output of extensions
     home = stack.home / "workspaces" / ana.name
     assert any(file.stat().st_size for file in home.glob(".local/share/code-server/logs/**/remoteagent.log"))
@@ -187,7 +181,7 @@ def agent(**variables: str) -> Iterator[Workspace]:
 
 
 @needs_browser
-def test_what_coders_agent_starts_is_the_same(ana: Person, stack: Stack, visit: Visit, shots: Path) -> None:
+def test_what_coders_agent_starts_is_the_same(ana: Person, stack: Stack, visit: Visit, tmp_path: Path) -> None:
     """Credentials come as the template's parameter; the proxy before the apps has asked who it is."""
     with agent(PLATFORM_CREDENTIALS=json.dumps(ana.programs)) as started:
         await_true(lambda: answers(f"{started.jupyterlab}/api"), "JupyterLab answers below its prefix")
@@ -195,7 +189,7 @@ def test_what_coders_agent_starts_is_the_same(ana: Person, stack: Stack, visit: 
         proxied = httpx.get(f"{started.jupyterlab}/api/status", headers={"Host": "coder.example.com"}, timeout=30)
         assert proxied.status_code == 200, "the proxy's name is let in"
         assert not answers(started.jupyterlab.removesuffix(PREFIX) + "/api"), "and nowhere else"
-        run_id = use_welcome(visit(started.page_of("welcome.ipynb")), shots / "agent.png")
+        run_id = use_welcome(visit(started.page_of("welcome.ipynb")), tmp_path / "agent.png")
         assert_logged(run_id, stack.credentials("mlflow"), ana.name)
         expect(visit(started.vscode).locator(".monaco-workbench")).to_be_visible()
 
