@@ -83,7 +83,7 @@ def _local(runtime: StackRuntime) -> LocalRuntime:
     raise UsageError(
         "with containers, workspaces are Coder's",
         where=str(runtime.home.root),
-        do="docs/coder.md says how they are made",
+        do="`platform coder start NAME` starts one, docs/coder.md",
     )
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from platform_cli.errors import PlatformError, UsageError
+from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.stack.secrets import Secret, Text, reveal, write_private
-
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
 @dataclass(frozen=True)
@@ -36,20 +33,6 @@ class Workspace:
     def vscode_url(self) -> str:
         """VS Code's address."""
         return f"http://127.0.0.1:{self.vscode_port}"
-
-
-def check_name(name: str) -> str:
-    """The name, if a workspace may have it.
-
-    Raises:
-        UsageError: it may not.
-    """
-    if _NAME.fullmatch(name) is None:
-        raise UsageError(
-            f"{name!r} cannot be the name of a workspace",
-            do="take at most 31 lower-case letters, digits and hyphens, a letter first: the person's name",
-        )
-    return name
 
 
 def save(workspace: Workspace, home: Home) -> None:

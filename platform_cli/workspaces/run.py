@@ -13,7 +13,8 @@ from platform_cli.local.progress import Progress
 from platform_cli.local.runtime import LocalRuntime
 from platform_cli.stack.secrets import Secret
 from platform_cli.users.environment import workspace_environment
-from platform_cli.workspaces.model import Workspace, check_name, load, load_all, save
+from platform_cli.users.model import check_name
+from platform_cli.workspaces.model import Workspace, load, load_all, save
 from platform_cli.workspaces.services import ENVIRONMENTS, service_names, with_workspaces, without_workspace
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from platform_cli.errors import PlatformError, UsageError
+from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.stack.secrets import Secret
-from platform_cli.workspaces.model import Workspace, check_name, load, load_all, save
+from platform_cli.workspaces.model import Workspace, load, load_all, save
 
 ANA = Workspace(
     "ana", 8900, 8901, Secret("t0ken"), {"MLFLOW_TRACKING_USERNAME": "ana", "SERVING_API_KEY": Secret("k3y")}, on=True
@@ -42,14 +42,3 @@ def test_a_broken_file_is_told(home: Home, text: str) -> None:
     with pytest.raises(PlatformError, match="ana cannot be read") as told:
         load_all(home)
     assert told.value.where == str(file)
-
-
-@pytest.mark.parametrize("name", ["", "Ana", "1ana", "../ana", "ana.b", "a" * 32, "ana\n"])
-def test_a_name_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="cannot be the name"):
-        check_name(name)
-
-
-@pytest.mark.parametrize("name", ["a", "ana", "ana-b2", "a" * 31])
-def test_a_persons_name_is_taken(name: str) -> None:
-    assert check_name(name) == name

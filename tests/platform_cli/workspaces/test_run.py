@@ -211,7 +211,7 @@ def test_too_few_free_ports_are_told(place: Place) -> None:
 
 
 def test_a_name_that_is_none_and_a_workspace_that_is_not_there_are_told(place: Place) -> None:
-    with pytest.raises(UsageError, match="cannot be the name"):
+    with pytest.raises(UsageError, match="is no name that every service takes"):
         place.start("../ana")
     place.start("ana")
     with pytest.raises(UsageError, match="no workspace 'bob'") as told:
