@@ -30,8 +30,8 @@ needs_browser = pytest.mark.skipif(
 RAW = """\
 import os, pandas as pd
 warehouse = os.environ["WAREHOUSE_URL"]
-tables = "SELECT min(table_name) FROM information_schema.tables WHERE table_schema = 'raw' AND left(table_name, 1) <> '_'"
-table, = pd.read_sql(tables, warehouse).iloc[0]
+raw = "FROM information_schema.tables WHERE table_schema = 'raw' AND left(table_name, 1) <> '_'"
+table, = pd.read_sql(f"SELECT min(table_name) {raw}", warehouse).iloc[0]
 rows, = pd.read_sql(f'SELECT count(*) FROM raw."{table}"', warehouse).iloc[0]
 print(f"raw.{table} has {rows} rows")"""
 WRITE = """\
