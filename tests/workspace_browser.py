@@ -156,9 +156,18 @@ def use_vs_code(workspace: Workspace, visit: Callable[[str], Page], shot: Path) 
     page.keyboard.press("Control+`")
     terminal = page.locator(".xterm-helper-textarea")
     expect(terminal).to_be_focused()
-    terminal.press_sequentially("python -c \"import mlflow, os; print(os.environ['WAREHOUSE_URL'])\" > ~/said.new\n")
-    terminal.press_sequentially("mv ~/said.new ~/said\n")
-    await_true(lambda: workspace.read("said") is not None, "the terminal's commands are run")
+
+    def shell_answers() -> bool:
+        terminal.press_sequentially("touch ready\n")
+        page.wait_for_timeout(1000)
+        return workspace.read("ready") is not None
+
+    # what is typed before the shell is there is lost
+    await_true(shell_answers, "the terminal's shell answers")
+    terminal.press_sequentially(
+        "python -c \"import mlflow, os; print(os.environ['WAREHOUSE_URL'])\" > new; mv new said\n"
+    )
+    await_true(lambda: workspace.read("said") is not None, "the terminal's command is run")
     assert (workspace.read("said") or "").startswith("postgresql://")
     page.screenshot(path=shot)
 
