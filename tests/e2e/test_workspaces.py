@@ -177,7 +177,13 @@ def agent(**variables: str) -> Iterator[Workspace]:
             )
         finally:
             os.killpg(run.pid, signal.SIGTERM)
-            shutil.rmtree(root)
+            await_true(lambda: removed(root), "its programs end, and leave nothing")
+
+
+def removed(directory: Path) -> bool:
+    """Remove a directory that programs may still write to; whether it is gone."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
 
 
 @needs_browser
