@@ -64,4 +64,5 @@ venv-dev: venv
 
 installed: venv-dev
 	@tools/java.sh
+	@tools/workspaces.sh
 	@$(PLATFORM) install --all

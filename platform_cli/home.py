@@ -18,6 +18,7 @@ from platform_cli.errors import PlatformError
 REPO = Path(__file__).resolve().parent.parent
 SHARED_HOMES = Path("/var/lib/mlops-platform")
 MARK = ".platform-home"
+PREFIX = "mlops"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Home:
     @property
     def run(self) -> Path:
         return self.root / "run"
+
+    @property
+    def workspaces(self) -> Path:
+        return self.root / "workspaces"
 
     @property
     def people(self) -> Path:
@@ -95,6 +100,8 @@ class Home:
             (self.state / "home", 0o700),
             (self.state / "tmp", 0o700),
             (self.state / "started", 0o700),
+            (self.state / "workspaces", 0o700),
+            (self.workspaces, 0o711),
         ):
             directory.mkdir(mode=mode, exist_ok=True)
         (self.root / MARK).touch()
@@ -132,6 +139,13 @@ class Home:
                 do="check PLATFORM_HOME",
             )
         shutil.rmtree(self.root)
+
+
+def project_name(home: Home) -> str:
+    """The name that containers, networks and volumes of this home begin with; another for each home."""
+    if home.root == REPO / ".platform":
+        return PREFIX
+    return f"{PREFIX}-{hashlib.sha256(str(home.root).encode()).hexdigest()[:8]}"
 
 
 def find_home() -> Home:

@@ -29,6 +29,7 @@ from platform_cli.commands import (
     trace,
     up,
     users,
+    workspace,
 )
 from platform_cli.commands import open as open_command
 from platform_cli.errors import PlatformError
@@ -66,6 +67,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
 app.add_typer(coder.app, name="coder")
 app.add_typer(images.app, name="images")
+app.add_typer(workspace.app, name="workspace")
 app.command("open")(open_command.open_service)
 app.command("new")(new.new)
 app.command("check")(check.check)

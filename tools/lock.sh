@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header "$@"; }
 
 components=("$@")
-[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks spark caddy haproxy cli clients coder peers)
+[[ $# -gt 0 ]] || components=(postgres seaweedfs mlflow airflow pipelines airbyte source-s3 serving notebooks workspace code-server spark caddy haproxy cli browser clients coder peers)
 for group in "${components[@]}"; do
   echo "locking $group"
   case $group in
@@ -18,6 +18,8 @@ for group in "${components[@]}"; do
       ;;
     # environments that only tests have
     clients | coder) compile --group "$group" -c tests/pytest.txt -o "tests/$group.txt" ;;
+    # laid over the steps' environment
+    browser) compile --group browser -c compose/pipelines/requirements.txt -c tests/pytest.txt -o tests/browser.txt ;;
     # what upstream's images are made of where no registry is
     caddy | haproxy) compile --group "$group" -o "images/$group/requirements.txt" ;;
     # the servers that the benchmark puts beside the model server
@@ -27,7 +29,7 @@ for group in "${components[@]}"; do
     # what serves must read what was trained: the same scikit-learn, pandas and numpy
     serving) compile --group serving -c compose/pipelines/requirements.txt -o compose/serving/requirements.txt ;;
     # what reads a model must have the versions that it was trained with
-    notebooks | spark)
+    notebooks | workspace | spark)
       mkdir -p "compose/$group"
       compile --group "$group" -c compose/pipelines/requirements.txt -o "compose/$group/requirements.txt"
       ;;

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from platform_cli.home import REPO, find_home
 
 ENVS = find_home().envs
-OVERLAY = ENVS.parent / "pytest"
-LOCK = REPO / "tests" / "pytest.txt"
+OVERLAYS = {name: REPO / "tests" / f"{name}.txt" for name in ("pytest", "browser")}
+"""Directories that are laid over components' environments, and their locks."""
 TEST_ENVS = {name: REPO / "tests" / f"{name}.txt" for name in ("clients", "coder")}
 """Environments that only tests have, beside the components' own, and their locks."""
 NO_TESTS = 5
@@ -34,12 +34,13 @@ NO_TESTS = 5
 class Suite:
     """Tests that run in one environment; `env` is None for that of the command itself.
 
-    `without` are paths below `paths` that another suite runs.
+    `without` are paths below `paths` that another suite runs; `overlays` are laid over the environment.
     """
 
     env: str | None
     paths: tuple[str, ...]
     without: tuple[str, ...] = ()
+    overlays: tuple[str, ...] = ("pytest",)
 
     @property
     def name(self) -> str:
@@ -76,7 +77,7 @@ UNIT = (
     Suite("pipelines", _PIPELINES),
     Suite("airflow", ("tests/dags",)),
     Suite("mlflow", ("tests/compose",)),
-    Suite(None, ("tests/platform_cli", "tests/benchmarks")),
+    Suite(None, ("tests/platform_cli", "tests/benchmarks"), overlays=()),
 )
 # So do these, but each test starts programs that take seconds: a JVM, dbt, Airflow, Terraform, a worker, a server,
 # Alertmanager.
@@ -85,14 +86,14 @@ PROGRAMS = (
     Suite("pipelines", _WORKERS),
     Suite("coder", ("tests/coder",)),
     Suite("serving", _SERVER),
-    Suite(None, ("tests/alertmanager",)),
+    Suite(None, ("tests/alertmanager",), overlays=()),
 )
 # These need a container engine, and build small images in it.
-DOCKER = (Suite(None, ("tests/docker",)),)
+DOCKER = (Suite(None, ("tests/docker",), overlays=("browser",)),)
 # These start a server or a whole stack, and measure it: one after the other.
 REAL_CLIENTS = (Suite("clients", ("tests/clients",)),)
 LIVE = (Suite("serving", ("tests/live",)),)
-E2E = (Suite("pipelines", ("tests/e2e",)),)
+E2E = (Suite("pipelines", ("tests/e2e",), overlays=("pytest", "browser")),)
 TOGETHER = UNIT + PROGRAMS
 SUITES = {
     "unit": UNIT,
@@ -109,7 +110,8 @@ def main() -> int:
     """Run the suites and return the exit code: 0 if everything passed."""
     kind = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in SUITES else "all"
     arguments = [word for word in sys.argv[1:] if word not in SUITES]
-    _make_overlay()
+    for name in {name for suite in SUITES[kind] for name in suite.overlays}:
+        _make_overlay(name)
     for name in TEST_ENVS.keys() & {suite.env for suite in SUITES[kind]}:
         _make_test_env(name)
     together = [suite for suite in SUITES[kind] if suite in TOGETHER]
@@ -167,7 +169,7 @@ def _run(suite: Suite, arguments: list[str], output: IO[bytes] | None) -> Result
     """Run a suite; with `output` it goes there, and the suite is held to one core."""
     variables = {key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE",)}
     variables["PLATFORM_TEST_ENVS"] = str(ENVS)
-    variables["PYTHONPATH"] = os.pathsep.join([str(REPO), *([str(OVERLAY)] if suite.env else [])])
+    variables["PYTHONPATH"] = os.pathsep.join([str(REPO), *(str(ENVS.parent / name) for name in suite.overlays)])
     words = [f"--ignore={path}" for path in suite.without]
     if output is not None:
         # Threads that wait for each other by spinning make many small fits slow wherever cores are shared.
@@ -182,10 +184,11 @@ def _run(suite: Suite, arguments: list[str], output: IO[bytes] | None) -> Result
         return Result(code, _counts(report), time.monotonic() - began)
 
 
-def _make_overlay() -> None:
-    """Install pytest into a directory of its own, once for each state of its lock."""
-    if not _is_installed(OVERLAY, LOCK):
-        _install(OVERLAY, LOCK, "--target", str(OVERLAY))
+def _make_overlay(name: str) -> None:
+    """Install what tests need into a directory of its own, once for each state of its lock."""
+    directory, lock = ENVS.parent / name, OVERLAYS[name]
+    if not _is_installed(directory, lock):
+        _install(directory, lock, "--target", str(directory))
 
 
 def _make_test_env(name: str) -> None:

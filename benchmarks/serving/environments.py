@@ -26,7 +26,7 @@ def programs(home: Home, names: Iterable[str]) -> dict[str, Path]:
     for name in dict.fromkeys(names):
         directory = DIRECTORY / name
         recipe = next(path for path in (directory / "requirements.txt", directory / "install.sh") if path.exists())
-        environment = Environment(name, recipe, home.root / "peers" / name)
+        environment = Environment(name, (recipe,), home.root / "peers" / name)
         if not environment.whole():
             print(f"installing {name} …", file=sys.stderr, flush=True)
             install(environment, home.log_of(f"peer-{name}"))

@@ -56,8 +56,6 @@ resource "coder_agent" "main" {
 
     MLFLOW_TRACKING_URI = var.mlflow_url
     SERVING_URL         = var.serving_url
-    S3_ENDPOINT_URL     = var.s3_url
-    AWS_DEFAULT_REGION  = "us-east-1"
     WAREHOUSE_HOST      = var.warehouse_host
     WAREHOUSE_PORT      = tostring(var.warehouse_port)
     WAREHOUSE_DATABASE  = var.warehouse_database

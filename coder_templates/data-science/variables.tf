@@ -10,7 +10,7 @@ variable "docker_host" {
 variable "networks" {
   type        = string
   description = "The networks that a workspace joins, separated by commas."
-  default     = "mlops-workspaces"
+  default     = "mlops-workspaces,mlops_people"
 }
 
 variable "agent_url" {
@@ -28,7 +28,6 @@ variable "subdomain_apps" {
 variable "images" {
   type        = string
   description = "The images that people choose from, separated by commas; the first is the default."
-  default     = "mlops-workspace:latest"
 }
 
 variable "max_cpus" {
@@ -55,11 +54,6 @@ variable "mlflow_url" {
 variable "serving_url" {
   type    = string
   default = "http://serving:8000"
-}
-
-variable "s3_url" {
-  type    = string
-  default = "http://seaweedfs:8333"
 }
 
 variable "warehouse_host" {

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from platform_cli.coder.client import Coder
 from platform_cli.coder.model import Template, Workspace
+from platform_cli.coder.provision import TEMPLATE
+from platform_cli.errors import PlatformError
 from platform_cli.stack.secrets import Secret, Text, reveal
 
 
@@ -16,6 +18,22 @@ def stop_workspaces(coder: Coder, username: str) -> list[Workspace]:
     for workspace in running:
         coder.build(workspace, "stop")
     return running
+
+
+def start_workspace(coder: Coder, username: str, name: str, credentials: Mapping[str, Text]) -> Workspace:
+    """Have a person's workspace running with these credentials, and wait for it; it is made if there is none.
+
+    Raises:
+        PlatformError: there is no template to make it of, or it does not start.
+    """
+    template = coder.template(TEMPLATE)
+    if template is None:
+        raise PlatformError(
+            "Coder has no template to make workspaces of", where=coder.url, do="`platform coder apply` pushes it"
+        )
+    give_credentials(coder, username, name, template, credentials)
+    (begun,) = [workspace for workspace in coder.workspaces(username) if workspace.name == name]
+    return coder.await_build(begun)
 
 
 def give_credentials(

@@ -15,13 +15,14 @@ from platform_cli.errors import PlatformError
 from platform_cli.home import REPO, Home
 from platform_cli.stack.envfile import read_env_file
 from platform_cli.stack.model import Stack
-from platform_cli.stack.secrets import Secret, write_private
+from platform_cli.stack.secrets import Secret, reveal, write_private
 
 ADMIN = "admin"
 TEMPLATES = REPO / "coder_templates"
 TEMPLATE = "data-science"
 DISPLAY_NAME = "Data science"
 DESCRIPTION = "JupyterLab, VS Code and a terminal, with MLflow, the warehouse and the model server at hand."
+IMAGE = "mlops-workspace"
 HOSTS_FILE = REPO / "compose" / "runtime.docker.env"
 LOG_LINES = 40
 
@@ -38,7 +39,7 @@ def provision(coder: Coder, stack: Stack, home: Home, say: Say) -> None:
         PlatformError: Coder is away or refuses, or the template does not build (the version before stays active).
     """
     sign_in(coder, stack.settings["CODER_ADMIN_EMAIL"], stack.secrets["CODER_ADMIN_PASSWORD"], home, say)
-    push_template(coder, TEMPLATES / TEMPLATE, template_variables(stack.settings), say)
+    push_template(coder, TEMPLATES / TEMPLATE, template_variables(stack), say)
 
 
 def token_file(home: Home) -> Path:
@@ -110,20 +111,21 @@ def _what_stays(template: Template | None) -> str:
     return "workspaces are still made from the version before" if template else "there is no version before it"
 
 
-def template_variables(settings: Mapping[str, str]) -> dict[str, str]:
-    """What the template is told of the platform: addresses as containers see them, and the owner's limits."""
-    hosts = read_env_file(HOSTS_FILE)
+def template_variables(stack: Stack) -> dict[str, str]:
+    """What the template is told of the platform: networks and addresses as containers see them, images, and the owner's
+    limits."""
+    settings, hosts = stack.settings, read_env_file(HOSTS_FILE)
+    version, project = (reveal(stack.variables[name]) for name in ("PLATFORM_VERSION", "COMPOSE_PROJECT_NAME"))
     return {
-        "networks": settings["CODER_WORKSPACE_NETWORK"],
+        "networks": f"{settings['CODER_WORKSPACE_NETWORK']},{project}_people",
         "agent_url": f"http://coder:{settings['CODER_PORT']}",
         "subdomain_apps": "true" if settings["CODER_WILDCARD_URL"] else "false",
-        "images": settings["WORKSPACE_IMAGES"],
+        "images": settings["WORKSPACE_IMAGES"] or f"{IMAGE}:{version}",
         "max_cpus": settings["WORKSPACE_CPUS"],
         "max_memory_gb": settings["WORKSPACE_MEMORY_GB"],
         "gpu": settings["WORKSPACE_GPU"],
         "mlflow_url": f"http://{hosts['MLFLOW_HOST']}:{settings['MLFLOW_PORT']}",
         "serving_url": f"http://{hosts['SERVING_HOST']}:{settings['SERVING_PORT']}",
-        "s3_url": f"http://{hosts['S3_HOST']}:{settings['S3_PORT']}",
         "warehouse_host": hosts["POSTGRES_HOST"],
         "warehouse_port": settings["POSTGRES_PORT"],
     }

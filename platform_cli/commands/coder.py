@@ -9,14 +9,17 @@ import typer
 from rich.table import Table
 
 from platform_cli.coder.client import Coder
+from platform_cli.coder.people import start_workspace
 from platform_cli.coder.provision import provision, sign_in
+from platform_cli.commands.context import open_running
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home, find_home
 from platform_cli.output import err, out
 from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Stack
+from platform_cli.users.environment import workspace_environment
 
-app = typer.Typer(no_args_is_help=True, help="Set up Coder, and see the workspaces in it.")
+app = typer.Typer(no_args_is_help=True, help="Set up Coder, start people's workspaces in it, and see them.")
 
 Url = Annotated[str | None, typer.Option("--url", help="Coder's address; without it, the setting CODER_URL.")]
 
@@ -27,6 +30,24 @@ def apply(url: Url = None) -> None:
     stack, home = _stack()
     with home.exclusively(), Coder(url or stack.settings["CODER_URL"]) as coder:
         provision(coder, stack, home, _say)
+
+
+@app.command("start")
+def start(
+    name: Annotated[str, typer.Argument(help="Whose it is.")],
+    workspace: Annotated[str, typer.Option("--workspace", help="What it is called.")] = "work",
+    url: Url = None,
+) -> None:
+    """Start a person's workspace with the credentials that their programs have now; it is made if there is none. One
+    that runs is started again. Prints its address."""
+    runtime = open_running()
+    stack = runtime.stack
+    credentials = workspace_environment(runtime, name)
+    with runtime.home.exclusively(), Coder(url or stack.settings["CODER_URL"]) as coder:
+        sign_in(coder, stack.settings["CODER_ADMIN_EMAIL"], stack.secrets["CODER_ADMIN_PASSWORD"], runtime.home, _say)
+        _say(f"starting {name}'s workspace {workspace}")
+        start_workspace(coder, name, workspace, credentials)
+    out.print(f"{stack.settings['CODER_URL']}/@{name}/{workspace}", highlight=False)
 
 
 @app.command("workspaces")

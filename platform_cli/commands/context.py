@@ -10,6 +10,8 @@ from platform_cli.local.runtime import LocalRuntime
 from platform_cli.runtime import StackRuntime
 from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Runtime
+from platform_cli.workspaces.model import load_all
+from platform_cli.workspaces.services import with_workspaces
 
 AUTO = "auto"
 
@@ -39,9 +41,18 @@ def open_running() -> StackRuntime:
 
 
 def make_runtime(home: Home, kind: Runtime, *, create_secrets: bool) -> StackRuntime:
-    """The stack of a home in a runtime. Raises PlatformError."""
+    """The stack of a home in a runtime; of native processes, workspaces that are on are a part.
+
+    Args:
+        create_secrets: make the secrets that do not exist yet.
+
+    Raises:
+        PlatformError: a compose file, a setting or what is kept of a workspace is wrong, or no engine answers.
+    """
     stack = load_stack(home, create_secrets=create_secrets, runtime=kind)
-    return DockerRuntime(stack, home, Engine.find()) if kind is Runtime.DOCKER else LocalRuntime(stack, home)
+    if kind is Runtime.DOCKER:
+        return DockerRuntime(stack, home, Engine.find())
+    return LocalRuntime(with_workspaces(stack, load_all(home), home), home)
 
 
 def choose_runtime(home: Home, wanted: str) -> Runtime:

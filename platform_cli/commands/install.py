@@ -17,7 +17,10 @@ from platform_cli.output import err
 def install(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]…", help="Environments: `spark` and `notebooks` are there on demand only."),
+        typer.Argument(
+            metavar="[NAME]…",
+            help="Environments: `spark`, `notebooks`, `workspace`, `code-server` are there on demand only.",
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also those that are there on demand only.")] = False,
 ) -> None:

@@ -14,6 +14,8 @@ from rich.table import Table
 from platform_cli.commands.context import open_running
 from platform_cli.commands.run import run_step
 from platform_cli.errors import PlatformError, UsageError
+from platform_cli.local.progress import Progress
+from platform_cli.local.runtime import LocalRuntime
 from platform_cli.output import err, out
 from platform_cli.runtime import StackRuntime
 from platform_cli.stack.secrets import reveal
@@ -23,6 +25,8 @@ from platform_cli.users.model import Person, Role, check_email, check_name
 from platform_cli.users.perform import Everyone, Outcome, levels_of, look, perform
 from platform_cli.users.places import open_places
 from platform_cli.users.plan import Action, Everywhere, State, plan_disable, plan_renew, plan_role, role_of, state_of
+from platform_cli.workspaces.model import load
+from platform_cli.workspaces.run import stop
 
 app = typer.Typer(no_args_is_help=True, help="Let people in with a role, in every service at once; take it back.")
 
@@ -55,14 +59,17 @@ def add(
 
 @app.command("disable")
 def disable(name: Name, as_json: AsJson = False) -> None:
-    """Take all access from a person and from their programs; what they made stays. `add` lets them in again."""
+    """Take all access from a person and from their programs, and stop their workspaces; what they made stays. `add`
+    lets them in again."""
+    runtime = open_running()
 
     def plan(levels: Everywhere, everyone: Everyone) -> list[Action]:
         _refuse_nobody(name, everyone)
         return plan_disable(levels, everyone.found(name))
 
+    _stop_workspace(runtime, check_name(name))
     outcome = _change(
-        _Call(open_running(), "disable", {"person": check_name(name)}, as_json),
+        _Call(runtime, "disable", {"person": name}, as_json),
         Person(name, ""),
         plan,
         again=f"`platform users disable {name}` again: until then there is access where it failed",
@@ -167,6 +174,13 @@ def _change(
     if failed:
         raise _failure(f"{call.action} {person.name}: not in every service", outcome.failed, again)
     return outcome
+
+
+def _stop_workspace(runtime: StackRuntime, name: str) -> None:
+    """Stop the workspace of a person on this machine, if one runs; with containers, they are Coder's."""
+    if isinstance(runtime, LocalRuntime) and load(name, runtime.home) is not None:
+        with runtime.home.exclusively(), Progress(err) as progress:
+            stop(runtime, name, progress)
 
 
 def _refuse_nobody(name: str, everyone: Everyone) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Collection, Sequence
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from platform_cli.docker.engine import Engine
-from platform_cli.home import REPO, Home
+from platform_cli.home import REPO, Home, project_name
 from platform_cli.stack.compose import ROOT_FILE
 
-PREFIX = "mlops"
 _LABEL = "label=com.docker.compose"
 _FORMAT = '{{index .Config.Labels "com.docker.compose.service"}} {{.Id}} {{.RestartCount}} {{json .State}}'
 MANY_RESTARTS = 3
@@ -90,13 +88,6 @@ class Compose:
         # one may have gone meanwhile
         text = self.engine.run("inspect", f"--format={_FORMAT}", *found, check=False).stdout if found else ""
         return [_container(line, self.jobs) for line in text.splitlines()]
-
-
-def project_name(home: Home) -> str:
-    """The name that containers, networks and volumes of this home begin with; another for each home."""
-    if home.root == REPO / ".platform":
-        return PREFIX
-    return f"{PREFIX}-{hashlib.sha256(str(home.root).encode()).hexdigest()[:8]}"
 
 
 def socket_group(socket: Path) -> str:

@@ -19,6 +19,7 @@ from platform_cli.stack.interpolate import interpolate
 from platform_cli.stack.secrets import reveal
 
 RECIPES = REPO / "images"
+TOOLS = "tools"
 _NAME = re.compile(r"(?P<repository>([^/@:]+(:\d+)?/)?[^@:]+)(:(?P<tag>[\w][\w.-]*))?(@(?P<digest>\w+:[0-9a-f]+))?")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
@@ -60,8 +61,9 @@ class Image:
     """Those of its services; empty if one of them has none."""
 
     def wanted(self, profiles: Collection[str]) -> bool:
-        """Whether a stack with these profiles has use for it. Ours always count: they are made from the checkout."""
-        return self.build is not None or not self.profiles or bool(self.profiles & set(profiles))
+        """Whether a stack with these profiles has use for it. What is run by hand of ours (`tools`) always counts."""
+        asked = {*profiles, TOOLS} if self.build is not None else set(profiles)
+        return not self.profiles or bool(self.profiles & asked)
 
 
 def stack_images(settings: Mapping[str, str]) -> list[Image]:

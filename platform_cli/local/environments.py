@@ -22,21 +22,26 @@ from platform_cli.home import REPO, Home
 
 STAMP = ".stamp.json"
 COMPOSE = REPO / "compose"
-ON_DEMAND = frozenset({"notebooks", "spark"})
-"""Those that no service runs from and that only some projects use: installed when somebody asks for them."""
+ON_DEMAND = frozenset({"code-server", "notebooks", "spark", "workspace"})
+"""Those that no service runs from and that only some people or projects use: installed when somebody asks for them."""
+OPTIONAL = frozenset({"code-server"})
+"""Those of them that not every machine can have: what runs from them is left out there."""
+LOCK, SCRIPT = "requirements.txt", "install.sh"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment: `requirements.txt` (a lock) or `install.sh` in its component's directory says what is in it."""
+    """One environment: `requirements.txt` (a lock) in its component's directory says what is in it, or `install.sh`
+    makes it, or the script adds to what the lock brought."""
 
     name: str
-    recipe: Path
+    recipes: tuple[Path, ...]
     directory: Path
 
     @property
-    def locked(self) -> bool:
-        return self.recipe.name == "requirements.txt"
+    def size(self) -> int:
+        """How much its recipes say, in bytes: more where there is more to install."""
+        return sum(recipe.stat().st_size for recipe in self.recipes)
 
     @property
     def wanted(self) -> bool:
@@ -45,12 +50,15 @@ class Environment:
 
     @property
     def digest(self) -> str:
-        """Changes when the recipe or the interpreter does."""
-        text = self.recipe.read_bytes() + f"{sys.version_info[:3]} {interpreter()}".encode()
+        """Changes when a recipe or the interpreter does."""
+        text = (
+            b"".join(recipe.read_bytes() for recipe in self.recipes)
+            + f"{sys.version_info[:3]} {interpreter()}".encode()
+        )
         return hashlib.sha256(text).hexdigest()
 
     def whole(self) -> bool:
-        """Whether the environment is installed from the present recipe and nothing of it is missing."""
+        """Whether the environment is installed from the present recipes and nothing of it is missing."""
         try:
             stamp = json.loads((self.directory / STAMP).read_text())
         except (OSError, ValueError):
@@ -80,9 +88,9 @@ def environments(home: Home) -> dict[str, Environment]:
     """Every environment that the components declare, by name."""
     found = {}
     for directory in sorted(COMPOSE.iterdir()):
-        recipes = [directory / name for name in ("requirements.txt", "install.sh") if (directory / name).exists()]
+        recipes = tuple(directory / name for name in (LOCK, SCRIPT) if (directory / name).exists())
         if recipes:
-            found[directory.name] = Environment(directory.name, recipes[0], home.envs / directory.name)
+            found[directory.name] = Environment(directory.name, recipes, home.envs / directory.name)
     return found
 
 
@@ -111,16 +119,7 @@ def install(environment: Environment, log: Path) -> None:
         PlatformError: the installation failed; carries the end of its output.
     """
     shutil.rmtree(environment.directory, ignore_errors=True)
-    if environment.locked:
-        python = environment.directory / "bin" / "python"
-        uv = str(Path(sys.executable).with_name("uv"))
-        commands = [
-            [uv, "venv", "--quiet", "--python", interpreter(), str(environment.directory)],
-            [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "--compile-bytecode",
-             "--requirement", str(environment.recipe)],
-        ]  # fmt: skip
-    else:
-        commands = [["bash", str(environment.recipe), str(environment.directory)]]
+    commands = [command for recipe in environment.recipes for command in _commands(recipe, environment.directory)]
     variables = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     variables.setdefault("UV_LINK_MODE", _link_mode(environment.directory))
     for command in commands:
@@ -137,6 +136,18 @@ def install(environment: Environment, log: Path) -> None:
                 detail=tail,
             )
     environment.stamp()
+
+
+def _commands(recipe: Path, directory: Path) -> list[list[str]]:
+    """What carries out a recipe."""
+    if recipe.name == SCRIPT:
+        return [["bash", str(recipe), str(directory)]]
+    python, uv = directory / "bin" / "python", str(Path(sys.executable).with_name("uv"))
+    return [
+        [uv, "venv", "--quiet", "--python", interpreter(), str(directory)],
+        [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "--compile-bytecode",
+         "--requirement", str(recipe)],
+    ]  # fmt: skip
 
 
 def _link_mode(directory: Path) -> str:

@@ -33,9 +33,13 @@ def plan_up(stack: Stack, environments: Collection[str]) -> TopologicalSorter[No
     return _prepared(graph | {Node("env", name): set() for name in environments})
 
 
-def plan_services(stack: Stack) -> TopologicalSorter[Node]:
-    """The graph of the services alone, for environments that are installed."""
-    return _prepared(_services(stack))
+def plan_services(stack: Stack, names: Collection[str] | None = None) -> TopologicalSorter[Node]:
+    """The graph of the services alone, or of those with these names, for environments that are installed."""
+    graph = _services(stack)
+    if names is not None:
+        wanted = {Node("service", name) for name in names}
+        graph = {node: before & wanted for node, before in graph.items() if node in wanted}
+    return _prepared(graph)
 
 
 def _services(stack: Stack) -> dict[Node, set[Node]]:

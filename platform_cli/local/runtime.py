@@ -11,7 +11,7 @@ from typing import NoReturn
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.local import health
-from platform_cli.local.environments import chosen, environments, install
+from platform_cli.local.environments import OPTIONAL, chosen, environments, install
 from platform_cli.local.plan import Node, plan_services, plan_up, priority, stop_order
 from platform_cli.local.processes import end, own_line, stack_processes
 from platform_cli.local.progress import Progress
@@ -57,18 +57,23 @@ class LocalRuntime:
         Raises:
             PlatformError: what failed, with the end of its log; what has started keeps running.
         """
-        self._prepare_supervisor()
-        self._go_through(plan_up(self.stack, chosen(self.environments, ())), progress)
+        self.prepare_supervisor()
+        self._go_through(plan_up(self.stack, self._wanted()), progress)
         for _ in range(MORE_PASSES):
             before = progress.changed
             self._go_through(plan_services(self.stack), progress)
             if progress.changed == before:
                 return
 
+    def _wanted(self) -> set[str]:
+        """The environments that `up` sees to: those that every stack has, and those that its services run from."""
+        used = {service.local.env for service in self.stack.started}
+        return {*chosen(self.environments, ()), *(used & set(self.environments))}
+
     def _go_through(self, sorter: TopologicalSorter[Node], progress: Progress) -> None:
         """Take every node up when those before it are done, as many at a time as may be."""
         starter = Starter(self.stack, self.home, self.supervisor, self.environments, progress, as_root=self._as_root)
-        sizes = {name: environment.recipe.stat().st_size for name, environment in self.environments.items()}
+        sizes = {name: environment.size for name, environment in self.environments.items()}
         running: dict[Future[None], Node] = {}
         waiting: list[Node] = []
         failures: list[PlatformError] = []
@@ -114,7 +119,7 @@ class LocalRuntime:
             install(environment, self.home.log_of(f"install-{name}"))
         except PlatformError as error:
             users = [service for service in self.stack.started if service.local.env == name]
-            if users and all(service.local.optional for service in users):
+            if all(service.local.optional for service in users) if users else name in OPTIONAL:
                 progress.end(title, "not available", detail=error.detail.splitlines()[-1] if error.detail else "")
                 return
             progress.end(title, "failed")
@@ -128,7 +133,7 @@ class LocalRuntime:
             if service.local.env == environment and service.name in states:
                 self.supervisor.stop(service.name)
 
-    def _prepare_supervisor(self) -> None:
+    def prepare_supervisor(self) -> None:
         """Have a supervisord that knows the present services. If there is none, what a killed one left is ended
         first: it would hold the ports, and a second copy would be started beside it."""
         config = configuration(self.home, self.stack.running)
@@ -146,12 +151,17 @@ class LocalRuntime:
     def down(self, progress: Progress) -> None:
         """Stop every service, those first that depend on others, then supervisord; end whatever is left."""
         if self.supervisor.running():
-            self._stop_in_order(progress)
+            self._stop_in_order(progress, self._alive())
         stop_unordered(self.home)
 
-    def _stop_in_order(self, progress: Progress) -> None:
-        states = self.supervisor.states()
-        alive = [name for name, program in states.items() if program.state not in DOWN]
+    def stop(self, names: Collection[str], progress: Progress) -> None:
+        """Stop those of these services that run, and wait until they are gone; the others run on."""
+        self._stop_in_order(progress, [name for name in self._alive() if name in names])
+
+    def _alive(self) -> list[str]:
+        return [name for name, program in self.supervisor.states().items() if program.state not in DOWN]
+
+    def _stop_in_order(self, progress: Progress, alive: Collection[str]) -> None:
         waits = stop_order(self.stack.services, alive)
         running: dict[Future[None], str] = {}
         with ThreadPoolExecutor(max(len(alive), 1)) as pool:
@@ -173,6 +183,17 @@ class LocalRuntime:
 
     def purge(self) -> None:
         """Nothing: all data is in the home."""
+
+    # -- some services ----------------------------------------------------------------------------------------------
+
+    def start(self, names: Collection[str], progress: Progress) -> None:
+        """Start these services in the order in which they depend on each other; the others run on.
+
+        Raises:
+            PlatformError: what failed, with the end of its log.
+        """
+        self.prepare_supervisor()
+        self._go_through(plan_services(self.stack, names), progress)
 
     # -- one service ------------------------------------------------------------------------------------------------
 

@@ -54,8 +54,12 @@ def make_spec(service: Service, stack: Stack, home: Home, *, as_root: bool) -> S
         command=tuple(reveal(word) for word in service.command),
         environment=_environment(service, home),
         directory=str(REPO),
-        user=stack.settings["SERVICE_USER"] if as_root and service.local.unprivileged else "",
+        user=_user(service, stack) if as_root else "",
     )
+
+
+def _user(service: Service, stack: Stack) -> str:
+    return service.local.user or (stack.settings["SERVICE_USER"] if service.local.unprivileged else "")
 
 
 def _environment(service: Service, home: Home) -> dict[str, str]:

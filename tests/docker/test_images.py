@@ -54,14 +54,14 @@ def test_an_engine_that_nobody_answers_for(engine: Engine, monkeypatch: pytest.M
             Engine.find()
 
 
-def test_a_set_is_built_saved_and_loaded(engine: Engine, names: Names, stack: Path) -> None:
+def test_a_set_is_built_saved_and_loaded(engine: Engine, names: Names, checkout: Path) -> None:
     assert set(listed().values()) == {"missing"}
     platform("build", "--from-packages")
     assert listed() == {names["made"]: "packages", names["ours"]: "this checkout"}
     assert "VERSION=1.2.3" in config(engine, names["made"])["Env"]
     before = present(engine, names.values())
 
-    file = stack / "set.tar.gz"
+    file = checkout / "set.tar.gz"
     platform("save", str(file))
     assert {entry.name for entry in read_index(file).images} == {names["made"], names["ours"]}
     engine.run("image", "rm", *names.values())
@@ -74,21 +74,21 @@ def test_a_set_is_built_saved_and_loaded(engine: Engine, names: Names, stack: Pa
     assert listed() == {names["made"]: "packages", names["ours"]: "this checkout"}
 
 
-def test_what_was_built_is_not_built_again(engine: Engine, names: Names, stack: Path) -> None:
+def test_what_was_built_is_not_built_again(engine: Engine, names: Names, checkout: Path) -> None:
     platform("build", "--from-packages")
     before = present(engine, names.values())
     platform("build", "--from-packages")
     assert present(engine, names.values()) == before
-    (stack / "web" / "data").write_text("changed")
+    (checkout / "web" / "data").write_text("changed")
     platform("build", "--from-packages")
     changed = present(engine, names.values())
     assert [name for name in names.values() if changed[name] != before[name]] == [names["ours"]]
     assert engine.run("image", "inspect", before[names["ours"]].id, check=False).returncode != 0
 
 
-def test_a_file_that_was_cut_short_is_refused_and_loads_nothing(engine: Engine, names: Names, stack: Path) -> None:
+def test_a_file_that_was_cut_short_is_refused_and_loads_nothing(engine: Engine, names: Names, checkout: Path) -> None:
     platform("build", "--from-packages")
-    file = stack / "set.tar.gz"
+    file = checkout / "set.tar.gz"
     platform("save", str(file))
     engine.run("image", "rm", *names.values())
     file.write_bytes(file.read_bytes()[:-200])
@@ -97,8 +97,8 @@ def test_a_file_that_was_cut_short_is_refused_and_loads_nothing(engine: Engine, 
     assert set(listed().values()) == {"missing"}
 
 
-def test_a_build_that_fails_says_why(engine: Engine, names: Names, stack: Path) -> None:
-    dockerfile = stack / "web" / "Dockerfile"
+def test_a_build_that_fails_says_why(engine: Engine, names: Names, checkout: Path) -> None:
+    dockerfile = checkout / "web" / "Dockerfile"
     dockerfile.write_text(dockerfile.read_text() + "COPY not-there /\n")
     with pytest.raises(PlatformError, match=rf"the image {names['ours']} could not be built") as told:
         platform("build", "--from-packages")
@@ -106,8 +106,8 @@ def test_a_build_that_fails_says_why(engine: Engine, names: Names, stack: Path) 
     assert listed() == {names["made"]: "packages", names["ours"]: "missing"}
 
 
-def test_a_base_that_no_registry_gives_leads_to_the_packages(engine: Engine, names: Names, stack: Path) -> None:
-    dockerfile = stack / "web" / "Dockerfile"
+def test_a_base_that_no_registry_gives_leads_to_the_packages(engine: Engine, names: Names, checkout: Path) -> None:
+    dockerfile = checkout / "web" / "Dockerfile"
     # a registry that nobody serves
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

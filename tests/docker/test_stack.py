@@ -9,47 +9,21 @@ import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from platform_cli.docker.compose import project_name
 from platform_cli.docker.engine import Engine
 from platform_cli.docker.images import stack_images
-from platform_cli.home import Home
+from platform_cli.home import Home, project_name
 from platform_cli.stack.settings import load_settings
-from tools.scratch import Stack, port_settings
+from tools.scratch import Stack
 
-LEFT_OUT = {"grafana", "coder", "coder-providers", "docker-socket-proxy"}
-BUILD_SECONDS, DEMO_SECONDS = 2400.0, 1200.0
-
-
-@pytest.fixture(scope="session")
-def stack(engine: Engine) -> Iterator[Stack]:
-    """The stack of this checkout in the engine, which is up; its images were made from packages where they are not."""
-    home = Path(tempfile.mkdtemp(prefix="platform-", dir="/var/tmp"))
-    home.chmod(0o711)
-    (home / ".platform-home").touch()
-    settings = port_settings() | {"RUNTIME": "docker"}
-    (home / "platform.env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-    made = Stack(home, settings)
-    try:
-        made.platform("images", "build", "--from-packages", check=True, timeout=BUILD_SECONDS)
-        made.platform("up", check=True)
-        yield made
-    finally:
-        made.platform("down", "--purge", "--yes", check=True)
-
-
-@pytest.fixture(scope="session")
-def demo(stack: Stack) -> str:
-    """What the sample's loop printed."""
-    return stack.platform("demo", check=True, timeout=DEMO_SECONDS).stdout
+LEFT_OUT = {"grafana", "coder", "coder-providers", "docker-socket-proxy", "workspace-image"}
 
 
 def containers(engine: Engine, stack: Stack) -> dict[str, dict[str, Any]]:
@@ -162,12 +136,12 @@ def test_no_container_shows_a_secret_or_may_more_than_it_must(stack: Stack, engi
 
 
 def test_what_has_no_way_out_has_none(stack: Stack, engine: Engine) -> None:
-    """PostgreSQL reaches no address outside of its network; the steps do."""
+    """PostgreSQL reaches no address outside of its networks; the steps do."""
     project = project_name(Home(stack.home))
-    internal = engine.run("network", "inspect", f"{project}_data", "--format", "{{.Internal}}").stdout.strip()
-    assert internal == "true"
     attached = containers(engine, stack)["postgres"]["NetworkSettings"]["Networks"]
-    assert list(attached) == [f"{project}_data"]
+    assert set(attached) == {f"{project}_data", f"{project}_people"}
+    internal = engine.run("network", "inspect", *attached, "--format", "{{.Internal}}").stdout.split()
+    assert internal == ["true", "true"]
 
 
 def test_a_restart_of_the_whole_with_a_domain_and_certificates_of_the_owners_keeps_everything(
@@ -195,7 +169,7 @@ def test_a_restart_of_the_whole_with_a_domain_and_certificates_of_the_owners_kee
 def test_an_image_of_the_stack_is_there_or_left_out_by_name(stack: Stack, engine: Engine) -> None:
     listed = json.loads(stack.platform("images", "list", "--json", check=True).stdout)
     missing = {row["image"].partition(":")[0] for row in listed if row["from"] == "missing"}
-    assert missing <= {"grafana/grafana", "ghcr.io/coder/coder", "haproxy"}
+    assert missing <= {"grafana/grafana", "ghcr.io/coder/coder", "haproxy", "mlops-workspace"}
     assert len(listed) == len(stack_images(load_settings(Home(stack.home))))
 
 

@@ -33,7 +33,7 @@ def runtime(home: Home, recipe: Path, *, optional: bool) -> LocalRuntime:
         local=Local(env="web", optional=optional),
     )
     made = LocalRuntime(Stack({"web": service}, {}, {}), home)
-    made.environments = {"web": Environment("web", recipe, home.envs / "web")}
+    made.environments = {"web": Environment("web", (recipe,), home.envs / "web")}
     return made
 
 
@@ -71,7 +71,7 @@ def test_up_leaves_an_environment_alone_that_nobody_asked_for(home: Home, tmp_pa
     recipe.parent.mkdir()
     recipe.write_text('mkdir -p "$1/bin" && touch "$1/bin/tool"\n')
     made = runtime(home, failing, optional=True)
-    made.environments["spark"] = Environment("spark", recipe, home.envs / "spark")
+    made.environments["spark"] = Environment("spark", (recipe,), home.envs / "spark")
     with Progress(Console(file=io.StringIO())) as progress:
         made.up(progress)
         made.down(progress)

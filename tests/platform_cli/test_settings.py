@@ -26,6 +26,8 @@ def test_the_file_of_the_home_goes_before_the_defaults(home: Home) -> None:
         ("AIRFLOW_PARALLELISM=0", ["a whole number above 0"]),
         ("LANDING_BUCKET=", ["not empty"]),
         ("MLFLOW_PORT=8080", ["AIRFLOW_PORT and MLFLOW_PORT are both port 8080"]),
+        ("WORKSPACE_PORTS=8900", ["WORKSPACE_PORTS", "FIRST-LAST"]),
+        ("WORKSPACE_PORTS=9000-8900", ["FIRST-LAST"]),
         ("no equals sign", ["not a KEY=VALUE line", "line 1"]),
         ("S3_PORT=1\nS3_PORT=2", ["S3_PORT is set twice", "line 2"]),
         ("ALERT_TO=slack", ["ALERT_TO", "https://", "mailto:"]),

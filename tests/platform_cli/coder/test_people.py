@@ -8,6 +8,8 @@ import pytest
 from platform_cli.coder import people
 from platform_cli.coder.client import Coder, Refused
 from platform_cli.coder.model import Template
+from platform_cli.coder.provision import TEMPLATE as TEMPLATE_NAME
+from platform_cli.coder.provision import TEMPLATES, push_template
 from platform_cli.errors import PlatformError
 from platform_cli.stack.secrets import Secret
 from tests.platform_cli.coder.stand_in import State
@@ -51,6 +53,16 @@ def test_credentials_reach_a_workspace_and_a_later_start_renews_them(admin: Code
     assert [build["transition"] for build in state.builds] == ["start", "stop", "start"]
     assert json.loads(state.builds[0]["credentials"]) == {"SERVING_API_KEY": "one", "WAREHOUSE_USER": "ana"}
     assert json.loads(state.builds[2]["credentials"]) == {"SERVING_API_KEY": "two"}
+
+
+def test_a_workspace_is_started_of_the_template_there_is(admin: Coder, state: State, ana: str) -> None:
+    with pytest.raises(PlatformError, match="no template") as told:
+        people.start_workspace(admin, ana, "work", {})
+    assert "platform coder apply" in (told.value.do or "")
+    push_template(admin, TEMPLATES / TEMPLATE_NAME, {}, lambda _: None)
+    started = people.start_workspace(admin, ana, "work", {"SERVING_API_KEY": Secret("one")})
+    assert (started.owner, started.name, started.status) == (ana, "work", "succeeded")
+    assert json.loads(state.builds[0]["credentials"]) == {"SERVING_API_KEY": "one"}
 
 
 def test_workspaces_say_whose_they_are_and_how(admin: Coder) -> None:

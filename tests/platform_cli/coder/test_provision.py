@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,10 +17,13 @@ import pytest
 from platform_cli import main as entry
 from platform_cli.coder import provision
 from platform_cli.coder.client import Coder
+from platform_cli.commands import coder as command
+from platform_cli.docker.images import stack_images
 from platform_cli.errors import PlatformError
-from platform_cli.home import Home
+from platform_cli.home import Home, find_home, project_name
 from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Stack
+from platform_cli.stack.secrets import Secret
 from tests.platform_cli.coder.stand_in import State
 
 MONTH = 31 * 24 * 3600.0
@@ -71,13 +76,17 @@ def test_the_second_run_changes_nothing(apply: Any, state: State) -> None:
     assert state.changes == []
 
 
-def test_the_template_is_told_where_things_are_and_how_much_there_is(apply: Any, state: State, stack: Stack) -> None:
+def test_the_template_is_told_where_things_are_and_how_much_there_is(
+    apply: Any, state: State, stack: Stack, home: Home
+) -> None:
     apply()
     (version,) = state.versions.values()
     told = {entry["name"]: entry["value"] for entry in version["user_variable_values"]}
     assert told["mlflow_url"] == f"http://mlflow:{stack.settings['MLFLOW_PORT']}"
     assert told["agent_url"] == "http://coder:7080"
     assert (told["subdomain_apps"], told["gpu"], told["max_cpus"]) == ("false", "false", "4")
+    assert told["networks"] == f"mlops-workspaces,{project_name(home)}_people"
+    assert told["images"] in {image.name for image in stack_images(stack.settings)}
     assert not set(told.values()) & {secret.reveal() for secret in stack.secrets.values()}
 
 
@@ -85,7 +94,7 @@ def test_every_value_has_a_variable_in_the_template(stack: Stack) -> None:
     declared = re.findall(
         r'^variable "(\w+)"', (provision.TEMPLATES / "data-science" / "variables.tf").read_text(), re.M
     )
-    assert set(provision.template_variables(stack.settings)) <= set(declared)
+    assert set(provision.template_variables(stack)) <= set(declared)
 
 
 def test_a_changed_template_makes_one_new_version_and_activates_it(apply: Any, state: State, template: Path) -> None:
@@ -189,6 +198,19 @@ def test_the_command(platform: Any, url: str, state: State) -> None:
     assert "Coder's first user is admin (admin@example.com)" in said
     code, printed, _ = platform("workspaces", "--url", url, "--json")
     assert (code, printed) == (0, "[]\n")
+
+
+def test_the_command_that_starts_a_workspace(
+    platform: Any, stack: Stack, url: str, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a person's programs have comes from the services, which is another test's: here it is given."""
+    monkeypatch.setattr(command, "open_running", lambda: SimpleNamespace(stack=stack, home=find_home()))
+    monkeypatch.setattr(command, "workspace_environment", lambda runtime, name: {"WHO": name, "KEY": Secret("k3y")})
+    platform("apply", "--url", url)
+    code, printed, said = platform("start", "ana", "--url", url)
+    assert (code, printed.strip()) == (0, f"{stack.settings['CODER_URL']}/@ana/work")
+    assert json.loads(state.builds[-1]["credentials"]) == {"WHO": "ana", "KEY": "k3y"}
+    assert "k3y" not in printed + said
 
 
 def test_a_failed_build_on_the_command_line(platform: Any, url: str, state: State) -> None:

@@ -12,12 +12,11 @@ import pytest
 from rich.console import Console
 
 from platform_cli.docker import runtime as module
-from platform_cli.docker.compose import project_name
 from platform_cli.docker.engine import Engine
 from platform_cli.docker.images import stack_images
 from platform_cli.docker.runtime import DockerRuntime
 from platform_cli.errors import PlatformError
-from platform_cli.home import REPO, Home
+from platform_cli.home import REPO, Home, project_name
 from platform_cli.local.progress import Progress
 from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Runtime

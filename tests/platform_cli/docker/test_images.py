@@ -55,18 +55,21 @@ def test_each_image_of_the_compose_files_stands_once_upstreams_first(stack) -> N
 
 
 def test_a_profile_keeps_an_image_out_unless_a_service_without_one_runs_it(stack) -> None:
-    tool, both, built = stack(
+    tool, both, optional, built = stack(
         {
             "a": {"image": "a-tool:1", "profiles": ["tools", "more"]},
             "b": {"image": "both:1", "profiles": ["tools"]},
             "c": {"image": "both:1"},
             "d": {"image": "ours:1", "build": {"context": ".", "dockerfile": "Dockerfile"}, "profiles": ["tools"]},
+            "e": {"image": "more:1", "build": {"context": ".", "dockerfile": "Dockerfile"}, "profiles": ["more"]},
         }
     )
     assert not tool.wanted([])
     assert tool.wanted(["more"])
     assert both.wanted([])
     assert built.wanted([])
+    assert not optional.wanted([])
+    assert optional.wanted(["more"])
 
 
 def test_a_service_without_the_name_of_its_image_is_an_error(stack) -> None:

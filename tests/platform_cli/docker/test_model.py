@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from platform_cli.docker import files
-from platform_cli.docker.compose import PREFIX
-from platform_cli.home import REPO, Home
+from platform_cli.home import PREFIX, REPO, Home
 from platform_cli.stack.compose import ROOT_FILE, load_stack
 from platform_cli.stack.envfile import read_env_file
 from platform_cli.stack.model import Runtime, Stack
@@ -123,12 +122,14 @@ def test_state_is_in_a_network_without_a_way_out(model: Model) -> None:
     networks = model["networks"]
     assert networks["data"]["internal"] is True
     assert networks["services"]["internal"] is True
+    assert networks["people"]["internal"] is True
     members = {
         network: {name for name, service in model["services"].items() if network in service.get("networks", {})}
         for network in networks
     }
     assert members["edge"] == {"gateway"}
     assert {"postgres", "seaweedfs"} <= members["data"]
+    assert members["people"] == {"mlflow", "postgres", "serving", "workspace-image"}
     assert "postgres" not in members["outside"] | members["edge"] | members["services"]
     assert not members.get("default"), "every service says which networks it is in"
 
