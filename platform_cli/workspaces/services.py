@@ -111,7 +111,7 @@ def _service(
         healthcheck=Healthcheck(test, timeout=5.0, start_period=PATIENCE_SECONDS) if health else None,
         configs=(),
         url=url,
-        address="",
+        page="",
         credentials=credentials or {},
         one_shot=not health,
         profiles=(),
