@@ -163,9 +163,7 @@ def use_vs_code(workspace: Workspace, visit: Callable[[str], Page], shot: Path) 
 
     # what is typed before the shell is there is lost
     await_true(shell_answers, "the terminal's shell answers")
-    terminal.press_sequentially(
-        "python -c \"import os; print(os.environ['WAREHOUSE_URL'])\" > new; mv new said\n"
-    )
+    terminal.press_sequentially("python -c \"import os; print(os.environ['WAREHOUSE_URL'])\" > new; mv new said\n")
     await_true(lambda: workspace.read("said") is not None, "the terminal's command is run")
     assert (workspace.read("said") or "").startswith("postgresql://")
     page.screenshot(path=shot)
