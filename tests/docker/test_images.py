@@ -117,14 +117,15 @@ def test_a_base_that_no_registry_gives_leads_to_the_packages(engine: Engine, nam
     assert "--from-packages" in told.value.do
 
 
+# the words are patterns here, so that the instruction itself, which an image keeps, does not hold them
 LENDS = """\
 RUN --mount=type=secret,id=certificates,target=/tmp/certificates \\
     --mount=type=secret,id=pip,target=/etc/pip.conf \\
     --mount=type=secret,id=uv,target=/etc/uv/uv.toml \\
-    grep -q CERTIFICATE-OF-THIS-MACHINE /tmp/certificates \\
-    && grep -q word-of-this-machine /etc/pip.conf \\
-    && grep -q word-of-this-machine /etc/uv/uv.toml \\
-    && echo "$HTTPS_PROXY" | grep -q proxy-of-this-machine
+    grep -q CERTIFICATE-OF-THIS-[M]ACHINE /tmp/certificates \\
+    && grep -q word-of-this-[m]achine /etc/pip.conf \\
+    && grep -q word-of-this-[m]achine /etc/uv/uv.toml \\
+    && echo "$HTTPS_PROXY" | grep -q proxy-of-this-[m]achine
 """
 
 
@@ -144,7 +145,5 @@ def test_what_a_build_is_lent_is_in_no_layer(
         Builder(engine, home, progress).run([Step(names["ours"], build, "checkout")])
     with engine.reading("save", names["ours"]) as archive:
         text = archive.read()
-    history = engine.run("history", "--no-trunc", names["ours"]).stdout
     for word in ("CERTIFICATE-OF-THIS-MACHINE", "word-of-this-machine", "proxy-of-this-machine"):
-        assert word.encode() not in text
-        assert f"={word}" not in history
+        assert word.encode() not in text, word
