@@ -4,7 +4,7 @@ PLATFORM := .venv/bin/platform
 TEST := .venv/bin/python tools/test.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test test-unit test-e2e lint format locks dashboards bench bench-serving bench-drift venv venv-dev installed
+.PHONY: help demo up down status test test-unit test-e2e lint format locks dashboards bench bench-containers bench-serving bench-drift venv venv-dev installed
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ dashboards: venv-dev ## write Grafana's dashboards from tools/dashboards
 
 bench: installed ## measure: demo, up, down, memory, steps, ingestion
 	@.venv/bin/python -m benchmarks
+
+bench-containers: venv-dev ## the same of the stack in containers, with the sizes of its images
+	@.venv/bin/python -m benchmarks.containers
 
 bench-serving: installed ## the model server beside others: prints the tables of docs/serving.md
 	@.venv/bin/python -m benchmarks.serving

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import demo, loop, stack
-from benchmarks.row import Row
+from benchmarks.row import show
 from platform_cli.home import find_home
 from tools.scratch import new_stack
 
@@ -17,17 +17,12 @@ def main() -> None:
     """Run the measurements and print a line for each figure: what it is, the figure, what we aim at."""
     scratch = new_stack(find_home().envs)
     try:
-        _show(stack.measure(scratch))
-        _show(loop.measure(scratch))
+        show(stack.measure(scratch))
+        show(loop.measure(scratch))
     finally:
         scratch.platform("down", "--purge", "--yes")
     if "--demo" in sys.argv:
-        _show(demo.measure())
-
-
-def _show(rows: list[Row]) -> None:
-    for row in rows:
-        print(f"{row.what:<58} {row.value:>22}   {row.aim}", flush=True)
+        show(demo.measure())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""One figure of the table."""
+"""One figure of a table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -12,3 +13,9 @@ class Row:
     what: str
     value: str
     aim: str = ""
+
+
+def show(rows: Iterable[Row]) -> None:
+    """Print a line for each figure."""
+    for row in rows:
+        print(f"{row.what:<58} {row.value:>22}   {row.aim}", flush=True)

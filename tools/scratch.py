@@ -121,12 +121,22 @@ class Stack:
 
 
 def new_stack(envs: Path) -> Stack:
-    """A stack that is not up yet, on the environments that `platform install` has put into `envs`. Its home is a
-    directory that every user reaches, as PostgreSQL needs when root starts it."""
+    """A stack of processes that is not up yet, on the environments that `platform install` has put into `envs`."""
+    stack = _new_stack("local")
+    (stack.home / "envs").symlink_to(envs)
+    return stack
+
+
+def new_docker_stack() -> Stack:
+    """A stack of containers that is not up yet."""
+    return _new_stack("docker")
+
+
+def _new_stack(runtime: str) -> Stack:
+    """Its home is a directory that every user reaches, as PostgreSQL needs when root starts it."""
     home = Path(tempfile.mkdtemp(prefix="platform-", dir="/var/tmp"))
     home.chmod(0o711)
-    (home / "envs").symlink_to(envs)
     (home / ".platform-home").touch()
-    settings = port_settings() | {"RUNTIME": "local"}
+    settings = port_settings() | {"RUNTIME": runtime}
     (home / "platform.env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     return Stack(home, settings)

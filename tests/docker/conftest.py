@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +14,7 @@ from platform_cli.docker.engine import Engine
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home
 from platform_cli.stack import compose
-from tools.scratch import Stack, port_settings
+from tools.scratch import Stack, new_docker_stack
 
 DEBIAN = "debian:bookworm-slim"
 BUILD_SECONDS, DEMO_SECONDS = 2400.0, 1200.0
@@ -32,12 +31,7 @@ def engine() -> Engine:
 @pytest.fixture(scope="session")
 def stack(engine: Engine) -> Iterator[Stack]:
     """The stack of this checkout in the engine, which is up; its images were made from packages where they are not."""
-    home = Path(tempfile.mkdtemp(prefix="platform-", dir="/var/tmp"))
-    home.chmod(0o711)
-    (home / ".platform-home").touch()
-    settings = port_settings() | {"RUNTIME": "docker"}
-    (home / "platform.env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-    made = Stack(home, settings)
+    made = new_docker_stack()
     try:
         made.platform("images", "build", "--from-packages", check=True, timeout=BUILD_SECONDS)
         made.platform("up", check=True)
