@@ -106,7 +106,7 @@ def test_every_alert_is_on_a_dashboard_beside_its_figures() -> None:
 
 
 def test_grafana_finds_its_data_source_and_the_dashboards() -> None:
-    sources = yaml.safe_load(COMPOSE["configs"]["grafana-datasource"]["content"])["datasources"]
+    sources = yaml.safe_load(COMPOSE["configs"]["grafana-datasource"]["x-content"])["datasources"]
     assert [(source["uid"], source["type"], source["editable"]) for source in sources] == [
         ("prometheus", "prometheus", False)
     ]
@@ -118,13 +118,10 @@ def test_grafana_finds_its_data_source_and_the_dashboards() -> None:
     assert Path(home).parent == Path(provider["options"]["path"])
 
 
-def test_grafana_is_optional_and_without_privileges() -> None:
+def test_grafana_is_optional_and_hardened_as_the_others() -> None:
     assert SERVICE["profiles"] == ["grafana"]
     assert SERVICE["x-local"] is False
-    assert SERVICE["cap_drop"] == ["ALL"]
-    assert SERVICE["read_only"] is True
-    assert SERVICE["security_opt"] == ["no-new-privileges:true"]
-    assert SERVICE["mem_limit"] and SERVICE["cpus"] and SERVICE["pids_limit"]
+    assert SERVICE["extends"] == {"file": "../common.yml", "service": "hardened"}
     assert re.fullmatch(r"grafana/grafana:\d+\.\d+\.\d+@sha256:[0-9a-f]{64}", SERVICE["image"])
 
 

@@ -154,7 +154,9 @@ def test_a_join_is_bounded_and_a_large_request_goes_alone(engine: Recorder) -> N
         sizes = (MAX_JOINED_ROWS - 1, 1, 1, 3 * MAX_JOINED_ROWS)
         scores = await asyncio.gather(*(batcher.score([1.0] * size, size) for size in sizes))
         assert [len(score.predictions) for score in scores] == list(sizes)
-        assert sorted(observed) == [(1, MAX_JOINED_ROWS - 1), (1, 3 * MAX_JOINED_ROWS), (2, 2)]
+        assert (1, 3 * MAX_JOINED_ROWS) in observed
+        assert all(rows <= MAX_JOINED_ROWS for requests, rows in observed if requests > 1)
+        assert sum(requests for requests, _ in observed) == len(sizes)
 
     asyncio.run(run())
 
