@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from platform_cli.docker.engine import Engine
 from platform_cli.home import REPO, Home, project_name
 from platform_cli.stack.compose import ROOT_FILE
 
-_LABEL = "label=com.docker.compose"
-_FORMAT = '{{index .Config.Labels "com.docker.compose.service"}} {{.Id}} {{.RestartCount}} {{json .State}}'
+_LABEL = "com.docker.compose"
 MANY_RESTARTS = 3
 
 
 @dataclass(frozen=True)
 class Container:
     """A service's container. `health` is empty without a health check, `check` what the last one said, `code` the exit
-    code of one that has ended, `restarts` how often the engine has started it again by itself."""
+    code of one that has ended, `restarts` how often the engine has started it again by itself, `started` when it was
+    started last. `definition` is a digest of what it was made from, `image` its image's name, `image_id` which one."""
 
     service: str
     id: str
+    definition: str
+    image: str
+    image_id: str
+    started: datetime
     state: str
     health: str
     check: str
@@ -83,11 +88,16 @@ class Compose:
     def containers(self) -> list[Container]:
         """The containers of the stack's services, those that have ended among them."""
         # asked of the engine itself: `docker compose ps` reads all the files anew and takes seven times as long
-        words = [f"--filter={_LABEL}.project={project_name(self.home)}", f"--filter={_LABEL}.oneoff=False"]
+        labels = (f"{_LABEL}.project={project_name(self.home)}", f"{_LABEL}.oneoff=False")
+        words = [f"--filter=label={label}" for label in labels]
         found = self.engine.run("ps", "--all", "--quiet", *words).stdout.split()
         # one may have gone meanwhile
-        text = self.engine.run("inspect", f"--format={_FORMAT}", *found, check=False).stdout if found else ""
-        return [_container(line, self.jobs) for line in text.splitlines()]
+        text = self.engine.run("inspect", *found, check=False).stdout if found else "[]"
+        return [_container(entry, self.jobs) for entry in json.loads(text)]
+
+    def definitions(self) -> dict[str, str]:
+        """Service → digest of what a container of it would be made from now."""
+        return dict(line.split() for line in self.run("config", "--hash=*").splitlines())
 
 
 def socket_group(socket: Path) -> str:
@@ -95,17 +105,21 @@ def socket_group(socket: Path) -> str:
     return str(socket.stat().st_gid)
 
 
-def _container(line: str, jobs: Collection[str]) -> Container:
-    service, number, restarts, text = line.split(maxsplit=3)
-    state = json.loads(text)
+def _container(entry: Mapping[str, Any], jobs: Collection[str]) -> Container:
+    labels, state = entry["Config"]["Labels"], entry["State"]
     health = state.get("Health") or {"Status": "", "Log": None}
+    service = labels[f"{_LABEL}.service"]
     return Container(
         service=service,
-        id=number,
+        id=entry["Id"],
+        definition=labels[f"{_LABEL}.config-hash"],
+        image=entry["Config"]["Image"],
+        image_id=entry["Image"],
+        started=datetime.fromisoformat(state["StartedAt"]),
         state=state["Status"],
         health=health["Status"],
         check=str(health["Log"][-1]["Output"]).strip() if health["Log"] else "",
         code=state["ExitCode"],
-        restarts=int(restarts),
+        restarts=int(entry["RestartCount"]),
         one_shot=service in jobs,
     )

@@ -6,14 +6,16 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from platform_cli.home import Home
 from platform_cli.stack.compose import compose_texts
 from platform_cli.stack.interpolate import interpolate
-from platform_cli.stack.model import Stack
+from platform_cli.stack.model import Service, Stack
 from platform_cli.stack.secrets import Text, reveal, write_private
 
+_GATEWAYS = {"gateway-certificate": "GATEWAY_CERTIFICATE", "gateway-key": "GATEWAY_KEY"}
 _VARIABLE = re.compile(r"\$\{(\w+)")
 
 
@@ -34,6 +36,14 @@ def write_files(stack: Stack, home: Home, machine: Mapping[str, str] | None = No
     write_private(home.compose_env, variables_file(variables(stack, home) | dict(machine or {})))
 
 
+def written(service: Service, home: Home) -> datetime:
+    """When what is mounted into a service was last changed."""
+    names = [*(config.name for config in service.configs), f"{service.name}.env"]
+    names += _GATEWAYS if service.name == "gateway" else []
+    times = [file.stat().st_mtime for name in names if (file := home.rendered / name).exists()]
+    return datetime.fromtimestamp(max(times, default=0), UTC)
+
+
 def mounted_files(stack: Stack) -> Iterator[tuple[str, Text]]:
     """Name and content of each file that services find mounted: configs, and variables that are secret."""
     for service in stack.services.values():
@@ -41,8 +51,8 @@ def mounted_files(stack: Stack) -> Iterator[tuple[str, Text]]:
         if service.from_file:
             secret = {key: reveal(service.environment[key]) for key in sorted(service.from_file)}
             yield f"{service.name}.env", "".join(f"{key}={shlex.quote(value)}\n" for key, value in secret.items())
-    yield "gateway-certificate", _owners_file(stack, "GATEWAY_CERTIFICATE")
-    yield "gateway-key", _owners_file(stack, "GATEWAY_KEY")
+    for name, setting in _GATEWAYS.items():
+        yield name, _owners_file(stack, setting)
 
 
 def _owners_file(stack: Stack, setting: str) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -51,10 +51,15 @@ class DockerRuntime:
         self.write_files()
         self._provide_images(progress)
         before = {container.service: container for container in self.compose.containers()}
-        for service in self.stack.started:
-            found = before.get(service.name)
-            if found is None or not found.healthy:
-                progress.begin(service.name, "starting")
+        wanting = self._wanting(before)
+        if not wanting:
+            return
+        for name in wanting:
+            progress.begin(name, "starting")
+        # what Compose does not see: a container reads the files that are mounted into it when it starts
+        outdated = [name for name in wanting if name in before and self._is_outdated(before[name])]
+        if outdated:
+            self.compose.run("rm", "--stop", "--force", *outdated, timeout=DOWN_SECONDS)
         failures: list[DockerFailed] = []
         starting = threading.Thread(target=self._start, args=[failures])
         starting.start()
@@ -65,6 +70,30 @@ class DockerRuntime:
         bad = [container for container in self.compose.containers() if container.failed]
         if bad or failures:
             raise self._failed(bad, failures)
+
+    def _wanting(self, found: Mapping[str, Container]) -> list[str]:
+        """The services that are not as they should be, or that would be made from something else now."""
+        definitions = self.compose.definitions()
+        images = present(self.engine, {container.image for container in found.values()})
+
+        def is_right(container: Container) -> bool:
+            image = images.get(container.image)
+            return (
+                container.healthy
+                and container.definition == definitions.get(container.service)
+                and image is not None
+                and container.image_id == image.id
+                and not self._is_outdated(container)
+            )
+
+        return [
+            service.name
+            for service in self.stack.started
+            if service.name not in found or not is_right(found[service.name])
+        ]
+
+    def _is_outdated(self, container: Container) -> bool:
+        return files.written(self.stack.services[container.service], self.home) > container.started
 
     def write_files(self) -> None:
         """Write what the containers are started from."""

@@ -22,6 +22,9 @@ from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Runtime
 from tests.platform_cli.docker.fake_docker import FakeDocker
 
+LATER = "2999-01-01T00:00:00.123456789Z"
+UNLESS_SAID = {"RestartCount": 0, "Image": "sha256:x"}
+
 
 class Scene:
     """A stack whose containers are what the test says."""
@@ -52,14 +55,23 @@ class Scene:
         self.docker.answer(f'{self.compose} "*" {words}', script)
 
     def set(self, different: dict[str, dict[str, Any]]) -> None:
-        """Every service's state as it should be, but for these; `restarts` may be one of a state's keys."""
-        lines = []
+        """Every service's state as it should be, but for these; `RestartCount` and `Image` may be among their keys."""
+        entries = []
         for service in self.stack.started:
             state: dict[str, Any] = {"Status": "running", "ExitCode": 0, "Health": {"Status": "healthy", "Log": []}}
             state |= {"Status": "exited", "Health": None} if service.one_shot else {}
-            state |= {"restarts": 0} | different.get(service.name, {})
-            lines.append(f"{service.name} id-{service.name} {state.pop('restarts')} {json.dumps(state)}")
-        self.containers.write_text("\n".join(lines))
+            state |= {"StartedAt": LATER} | different.get(service.name, {})
+            labels = {"com.docker.compose.service": service.name, "com.docker.compose.config-hash": "same"}
+            image = stack_images(self.stack.settings)[0].name
+            entry = {"Id": f"id-{service.name}", "Config": {"Labels": labels, "Image": image}, "State": state}
+            entries.append(entry | {key: state.pop(key, value) for key, value in UNLESS_SAID.items()})
+        self.containers.write_text(json.dumps(entries))
+        self.defined("same")
+
+    def defined(self, digest: str) -> None:
+        """What the services would be made from now."""
+        lines = "\\n".join(f"{service.name} {digest}" for service in self.stack.started)
+        self.command("config --hash", f"printf '{lines}\\n'")
 
     def up(self) -> Progress:
         progress = Progress(Console(file=self.said, width=150))
@@ -75,14 +87,36 @@ def scene(docker: FakeDocker, home: Home, monkeypatch: pytest.MonkeyPatch) -> Sc
 
 def test_a_stack_that_is_as_it_should_be_is_left_alone(scene: Scene) -> None:
     assert scene.up().changed == 0
+    assert not [call for call in scene.docker.calls if " up " in call], "jobs would be run again"
     assert {status.healthy for status in scene.runtime.status()} == {True}
+
+
+@pytest.mark.parametrize("change", [{"Image": "sha256:older"}, {"StartedAt": "2001-01-01T00:00:00Z"}])
+def test_what_was_made_of_something_else_is_made_anew(scene: Scene, change: dict[str, str]) -> None:
+    scene.set({"gateway": change})
+    scene.command("rm", "true")
+    right = scene.docker.directory / "right"
+    scene.containers.rename(right)
+    text = right.read_text()
+    scene.containers.write_text(text)
+    right.write_text(text.replace("id-gateway", "id-new"))
+    scene.command("up", f"mv {right} {scene.containers}")
+    assert scene.up().changed == 1
+    removed = [call for call in scene.docker.calls if " rm " in call]
+    assert [call.split()[-1] for call in removed] == (["gateway"] if "StartedAt" in change else [])
+
+
+def test_a_changed_definition_is_brought_up(scene: Scene) -> None:
+    scene.defined("another")
+    scene.up()
+    assert [call for call in scene.docker.calls if " up " in call]
 
 
 def test_what_was_not_healthy_is_told_when_it_is(scene: Scene) -> None:
     scene.set({"mlflow": {"Health": {"Status": "starting", "Log": []}}})
     better = scene.docker.directory / "better"
     better.write_text(scene.containers.read_text().replace("starting", "healthy"))
-    scene.command("up", f"cp {better} {scene.containers}")
+    scene.command("up", f"mv {better} {scene.containers}")
     assert scene.up().changed == 1
     assert "mlflow" in scene.said.getvalue()
     assert "healthy" in scene.said.getvalue()
@@ -91,7 +125,7 @@ def test_what_was_not_healthy_is_told_when_it_is(scene: Scene) -> None:
 def test_a_job_that_runs_is_waited_for(scene: Scene) -> None:
     ended = scene.containers.rename(scene.docker.directory / "ended")
     scene.set({"postgres-init": {"Status": "running"}})
-    scene.command("up", f"cp {ended} {scene.containers}")
+    scene.command("up", f"mv {ended} {scene.containers}")
     assert scene.up().changed == 1
     assert "postgres-init" in scene.said.getvalue()
 
@@ -121,7 +155,7 @@ def test_a_job_that_failed_is_told_with_its_exit_code(scene: Scene) -> None:
 @pytest.mark.parametrize("state", ["restarting", "running"])
 def test_a_service_that_ends_again_and_again_is_told_with_its_exit_code(scene: Scene, state: str) -> None:
     health = {"Status": "starting", "Log": []}
-    scene.set({"postgres": {"Status": state, "ExitCode": 1, "restarts": 3, "Health": health}})
+    scene.set({"postgres": {"Status": state, "ExitCode": 1, "RestartCount": 3, "Health": health}})
     scene.command("logs", "echo 'the volume holds the data of PostgreSQL 17, and this is PostgreSQL 18'")
     with pytest.raises(PlatformError, match="postgres ended with exit code 1") as told:
         scene.up()
