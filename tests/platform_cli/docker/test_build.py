@@ -156,7 +156,7 @@ def test_a_variable_in_the_model_is_no_variable_of_compose(
         ("pull access denied for mlops-x, repository does not exist", "--from-packages"),
         ("SSLError: certificate verify failed: unable to get local issuer", "SSL_CERT_FILE"),
         ("invalid peer certificate: UnknownIssuer", "SSL_CERT_FILE"),
-        ("Temporary failure resolving 'deb.debian.org'", "proxy"),
+        ("Temporary failure resolving 'packages.example'", "proxy"),
         ("E: Version '9*' for 'prometheus' was not found", "read the lines above"),
     ],
 )
