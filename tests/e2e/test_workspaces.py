@@ -91,7 +91,8 @@ def test_the_warehouse_is_read_and_not_written(ana: Person, visit: Visit, tmp_pa
 
 @needs_browser
 def test_two_people_in_one_notebook_see_each_others_edits(ana: Person, visit: Visit) -> None:
-    cell = {"cell_type": "markdown", "id": "first", "metadata": {}, "source": ""}
+    # shown as it is written, unlike Markdown
+    cell = {"cell_type": "raw", "id": "first", "metadata": {}, "source": ""}
     ana.workspace.put_notebook("together.ipynb", cell)
     pages = [visit(ana.workspace.page_of("together.ipynb", layout)) for layout in ("one", "other")]
     editors = [page.locator(".jp-Notebook .cm-content").first for page in pages]
