@@ -80,6 +80,9 @@ def choose_runtime(home: Home, wanted: str) -> Runtime:
         Engine.find()
     except NoEngine:
         return Runtime.LOCAL
+    except PlatformError as error:
+        error.do += "; or do without it: `platform up --runtime local`"
+        raise
     return Runtime.DOCKER
 
 

@@ -27,8 +27,9 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 def test_auto_takes_containers_where_an_engine_answers(home: Home, engine: str) -> None:
     if engine == "refuses":
-        with pytest.raises(PlatformError, match="no permission"):
+        with pytest.raises(PlatformError, match="no permission") as told:
             choose_runtime(home, "auto")
+        assert "--runtime local" in told.value.do
     else:
         assert choose_runtime(home, "auto") == (Runtime.DOCKER if engine == "answers" else Runtime.LOCAL)
 
