@@ -110,7 +110,7 @@ def scripts() -> list[str]:
 
 def test_ci_calls_commands_that_there_are() -> None:
     calls = [found for line in scripts() if (found := re.search(r"(?:^|\s|/)platform (\w+)(.*)", line))]
-    assert {found[1] for found in calls} == {"install", "check", "run", "test", "status", "down"}
+    assert {found[1] for found in calls} == {"install", "up", "check", "run", "test", "status", "down"}
     for found in calls:
         words = [word for word in shlex.split(found[2].split("||")[0]) if word.startswith("--") and found[1] != "run"]
         shown = CliRunner().invoke(app, [found[1], "--help"], env={"COLUMNS": "200"}).output
