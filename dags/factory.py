@@ -45,12 +45,18 @@ def _dag(project: Project, part: str, schedule: Any, doc: str, **more: Any) -> D
     )
 
 
+def _cron(expression: str) -> CronTriggerTimetable:
+    """From its next time on. Airflow's default is to begin with the last one, if that was in the last tenth of the
+    period: two hours and more after the time of a daily ingestion, before there is any data."""
+    return CronTriggerTimetable(expression, timezone="UTC", run_immediately=timedelta(0))
+
+
 def _when(cron: str | None, assets: list[Asset]) -> Any:
     """The schedule that a cron expression and any of `assets` start; either may be missing."""
     condition = AssetAny(*assets) if assets else None
     if cron and condition:
-        return AssetOrTimeSchedule(timetable=CronTriggerTimetable(cron, timezone="UTC"), assets=condition)
-    return CronTriggerTimetable(cron, timezone="UTC") if cron else condition
+        return AssetOrTimeSchedule(timetable=_cron(cron), assets=condition)
+    return _cron(cron) if cron else condition
 
 
 def ingest(project: Project) -> DAG:

@@ -4,12 +4,15 @@ import importlib
 import runpy
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables.base import TimeRestriction
 
 from pipelines.errors import StepError
 
@@ -208,6 +211,21 @@ def test_training_follows_the_declared_schedule(
     assert assets(timetable) == {"flight_delay/mart", "flight_delay/retrain"}
     timed = getattr(timetable, "timetable", timetable)
     assert getattr(timed, "expression", None) == cron
+
+
+def test_a_schedule_begins_with_its_next_time(checkout: Path, declare: Callable[..., None]) -> None:
+    """And not with the time a minute ago, as Airflow would have a DAG begin that it sees for the first time."""
+    now = datetime.now(UTC)
+    passed = now - timedelta(minutes=1)
+    declare("  schedule: null ", f"  schedule: '{passed.minute} {passed.hour} * * *' ")
+    dags = importlib.import_module("dags.factory").build(checkout)
+    declared = {dag.dag_id: dag for dag in dags}["flight_delay__train"].timetable
+    timetable = decode_timetable(encode_timetable(declared))
+    first = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False)
+    )
+    assert first is not None
+    assert first.run_after > now + timedelta(hours=23)
 
 
 @pytest.mark.parametrize(
