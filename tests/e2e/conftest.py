@@ -23,6 +23,8 @@ def stack() -> Iterator[Stack]:
         yield made
     finally:
         made.platform("down", "--purge", "--yes", check=True)
+    assert made.processes() == []
+    assert not made.home.exists()
 
 
 @pytest.fixture(scope="session")

@@ -113,10 +113,14 @@ class Rental(Stack):
         predictions.await_stored(Environment.from_env(self.env), answers[-1]["predictions"][-1]["prediction_id"])
         return answers
 
+    def request(self, rows: pd.DataFrame) -> httpx.Response:
+        """What an application is answered now."""
+        with httpx.Client(headers={"Authorization": f"Bearer {self.key}"}, timeout=30) as client:
+            return self._post(client, rows)
+
     def serves(self, version: int, row: pd.DataFrame) -> bool:
         """Whether an application is answered by this version now."""
-        with httpx.Client(headers={"Authorization": f"Bearer {self.key}"}, timeout=30) as client:
-            answer = self._post(client, row)
+        answer = self.request(row)
         return answer.is_success and bool(answer.json()["version"] == version)
 
     def _post(self, client: httpx.Client, rows: pd.DataFrame) -> httpx.Response:
@@ -131,7 +135,8 @@ def open_rental(envs: Path) -> Iterator[Rental]:
     directory.chmod(0o755)
     for part in PARTS:
         shutil.copytree(REPO / part, directory / part, ignore=shutil.ignore_patterns(*SAMPLE))
-    shutil.copy(REPO / "docker-compose.yml", directory)
+    for name in ("docker-compose.yml", "pyproject.toml"):
+        shutil.copy(REPO / name, directory)
     bare = new_stack(envs)
     with (bare.home / "platform.env").open("a") as file:
         file.write("AIRFLOW_REFRESH_SECONDS=2\n")

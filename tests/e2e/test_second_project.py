@@ -68,6 +68,8 @@ def test_a_second_project_is_made_trained_and_served(rental: Rental, winter: pd.
     rental.platform("check", check=True)
     rental.platform("up", check=True)
     land(rental, "winter.csv", winter)
+    early = rental.request(winter.tail(1))
+    assert (early.status_code, "no champion yet" in early.json()["error"]) == (503, True)
 
     loop = rental.platform("run", NAME, "loop", check=True)
     for part in ("ingest", "train", "monitor"):
