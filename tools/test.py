@@ -10,13 +10,12 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -34,13 +33,15 @@ NO_TESTS = 5
 class Suite:
     """Tests that run in one environment; `env` is None for that of the command itself.
 
-    `without` are paths below `paths` that another suite runs; `overlays` are laid over the environment.
+    `without` are paths below `paths` that another suite runs; `overlays` are laid over the environment. Beside others,
+    what a suite with a `label` says is shown as it comes, behind the label; else in the end.
     """
 
     env: str | None
     paths: tuple[str, ...]
     without: tuple[str, ...] = ()
     overlays: tuple[str, ...] = ("pytest",)
+    label: str = ""
 
     @property
     def name(self) -> str:
@@ -89,35 +90,45 @@ PROGRAMS = (
     Suite(None, ("tests/alertmanager",), overlays=()),
 )
 # These need a container engine, and build small images in it.
-DOCKER = (Suite(None, ("tests/docker",), overlays=("browser",)),)
+DOCKER = Suite(None, ("tests/docker",), overlays=("browser",))
 # These start a server or a whole stack, and measure it: one after the other.
-REAL_CLIENTS = (Suite("clients", ("tests/clients",)),)
-LIVE = (Suite("serving", ("tests/live",)),)
-E2E = (Suite("pipelines", ("tests/e2e",), overlays=("pytest", "browser")),)
-TOGETHER = UNIT + PROGRAMS
-SUITES = {
-    "unit": UNIT,
-    "programs": PROGRAMS,
-    "docker": DOCKER,
-    "clients": REAL_CLIENTS,
-    "live": LIVE,
-    "e2e": E2E,
-    "all": TOGETHER + DOCKER + REAL_CLIENTS + LIVE + E2E,
+REAL_CLIENTS = Suite("clients", ("tests/clients",))
+LIVE = Suite("serving", ("tests/live",))
+# Two stacks side by side: a test on a stack waits for it a third of the time.
+_E2E = ("pytest", "browser")
+_SECOND_STACK = tuple(
+    f"tests/e2e/test_{name}.py"
+    for name in ("loop", "loop_dashboards", "runtime", "second_project", "security", "workspaces", "year")
+)
+E2E = (
+    Suite("pipelines", ("tests/e2e",), without=_SECOND_STACK, overlays=_E2E, label="stack 1"),
+    Suite("pipelines", _SECOND_STACK, overlays=_E2E, label="stack 2"),
+)
+SUITES: dict[str, tuple[tuple[Suite, ...], ...]] = {
+    "unit": (UNIT,),
+    "programs": (PROGRAMS,),
+    "docker": ((DOCKER,),),
+    "clients": ((REAL_CLIENTS,),),
+    "live": ((LIVE,),),
+    "e2e": (E2E,),
+    "all": (UNIT + PROGRAMS, (DOCKER,), (REAL_CLIENTS,), (LIVE,), E2E),
 }
+"""Phases, one after the other; the suites of a phase run at the same time."""
 
 
 def main() -> int:
     """Run the suites and return the exit code: 0 if everything passed."""
     kind = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in SUITES else "all"
     arguments = [word for word in sys.argv[1:] if word not in SUITES]
-    for name in {name for suite in SUITES[kind] for name in suite.overlays}:
+    suites = [suite for phase in SUITES[kind] for suite in phase]
+    for name in {name for suite in suites for name in suite.overlays}:
         _make_overlay(name)
-    for name in TEST_ENVS.keys() & {suite.env for suite in SUITES[kind]}:
+    for name in TEST_ENVS.keys() & {suite.env for suite in suites}:
         _make_test_env(name)
-    together = [suite for suite in SUITES[kind] if suite in TOGETHER]
     results = [
-        *(_run_together(together, arguments) if together else []),
-        *(_run_alone(suite, arguments) for suite in SUITES[kind] if suite not in TOGETHER),
+        result
+        for phase in SUITES[kind]
+        for result in (_run_together(phase, arguments) if len(phase) > 1 else [_run_alone(phase[0], arguments)])
     ]
     passed, failed, skipped = (sum(result.counts[which] for result in results) for which in range(3))
     if os.environ.get("CI") and skipped:
@@ -138,21 +149,26 @@ def _run_alone(suite: Suite, arguments: list[str]) -> Result:
 
 
 def _run_together(suites: Sequence[Suite], arguments: list[str]) -> list[Result]:
-    """Run as many suites at a time as there are cores, and show the output of each when it has ended."""
+    """Run as many suites at a time as there are cores."""
     running: dict[Suite, None] = {}
     lock = Lock()
 
     def run(suite: Suite) -> Result:
+        said: list[str] = []
+
+        def tell(line: str) -> None:
+            if suite.label:
+                print(f"[{suite.label}] {line}", end="", flush=True)
+            else:
+                said.append(line)
+
         with lock:
             running[suite] = None
             print(f"running {suite.name}", flush=True)
-        with TemporaryFile() as output:
-            result = _run(suite, arguments, output)
-            output.seek(0)
-            text = output.read().decode(errors="replace")
+        result = _run(suite, arguments, tell)
         with lock:
             del running[suite]
-            print(f"\n== {suite.name}\n{text.rstrip()}\n-- {result.seconds:.0f} s", flush=True)
+            print(f"\n== {suite.name}\n{''.join(said).rstrip()}\n-- {result.seconds:.0f} s", flush=True)
             for other in running:
                 print(f"   still running {other.name}", flush=True)
         return result
@@ -165,23 +181,42 @@ def _run_together(suites: Sequence[Suite], arguments: list[str]) -> list[Result]
             raise
 
 
-def _run(suite: Suite, arguments: list[str], output: IO[bytes] | None) -> Result:
-    """Run a suite; with `output` it goes there, and the suite is held to one core."""
+def _run(suite: Suite, arguments: list[str], tell: Callable[[str], None] | None) -> Result:
+    """Run a suite; with `tell` it gets each line of the output, and the suite is held to one core."""
     variables = {key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE",)}
     variables["PLATFORM_TEST_ENVS"] = str(ENVS)
     variables["PYTHONPATH"] = os.pathsep.join([str(REPO), *(str(ENVS.parent / name) for name in suite.overlays)])
     words = [f"--ignore={path}" for path in suite.without]
-    if output is not None:
+    if tell is not None:
         # Threads that wait for each other by spinning make many small fits slow wherever cores are shared.
         variables.setdefault("OMP_NUM_THREADS", "1")
         words += ["--color=yes"] if sys.stdout.isatty() else []
+    # a line for each file, where lines are shown as they come
+    words += ["-v"] if suite.label else []
     began = time.monotonic()
     with TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         command = [str(suite.python), "-m", "pytest", *suite.paths, f"--junit-xml={report}", *words, *arguments]
-        errors = None if output is None else subprocess.STDOUT
-        code = subprocess.run(command, cwd=REPO, env=variables, stdout=output, stderr=errors, check=False).returncode
+        if tell is None:
+            code = subprocess.run(command, cwd=REPO, env=variables, check=False).returncode
+        else:
+            code = _run_told(command, variables, tell)
         return Result(code, _counts(report), time.monotonic() - began)
+
+
+def _run_told(command: list[str], variables: dict[str, str], tell: Callable[[str], None]) -> int:
+    with subprocess.Popen(
+        command,
+        cwd=REPO,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            tell(line)
+    return process.returncode
 
 
 def _make_overlay(name: str) -> None:
