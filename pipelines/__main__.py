@@ -21,7 +21,7 @@ from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.lineage import command as lineage_command
 from pipelines.lineage.record import recorded
-from pipelines.process import short_lived
+from pipelines.process import run_briefly
 from pipelines.project import load_project
 from pipelines.release import command as release_command
 from pipelines.triggers.guards import TRIGGERS
@@ -269,5 +269,4 @@ _step(
 
 
 if __name__ == "__main__":
-    short_lived()
-    cli(prog_name="python -m pipelines")
+    run_briefly(lambda: cli(prog_name="python -m pipelines"))

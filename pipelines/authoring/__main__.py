@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.errors import StepError
-from pipelines.process import short_lived
+from pipelines.process import run_briefly
 
 DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else on stdout.")
@@ -130,5 +130,4 @@ def test_command(project: str, share: float, as_json: bool, debug: bool) -> None
 
 
 if __name__ == "__main__":
-    short_lived()
-    cli(prog_name="python -m pipelines.authoring")
+    run_briefly(lambda: cli(prog_name="python -m pipelines.authoring"))
