@@ -109,15 +109,19 @@ class Stack:
 
     def processes(self) -> list[int]:
         """The processes that carry the stack's mark."""
-        mark = f"PLATFORM_STACK={self.home}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        return found
+        return processes_with(f"PLATFORM_STACK={self.home}")
+
+
+def processes_with(variable: str) -> list[int]:
+    """The processes that were started with an environment variable (`NAME=value`)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
 
 
 def new_stack(envs: Path) -> Stack:

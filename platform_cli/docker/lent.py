@@ -1,5 +1,5 @@
-"""What a build is lent from this machine so that it reaches the package registries: its certificates, package index and
-proxy. They come as secrets of the build, and as arguments that Docker keeps out of images: none stays in a layer."""
+"""What a build is lent from this machine so that it reaches the package registries: its certificates, package indexes
+and proxy. They come as secrets of the build, or as arguments that Docker keeps out of images: none stays in a layer."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from platform_cli.stack.secrets import write_private
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+# what npm's configuration says of registries; its paths are of this machine
+_OF_REGISTRIES = re.compile(r"\s*(//|(@[^:=]+:)?registry\s*=|strict-ssl\s*=)")
 _NAMED = re.compile(r"^[\w-]+=(?=\w+://)")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
@@ -75,7 +77,12 @@ def _collect(directory: Path) -> Lent:
     if own is not None:
         secrets["certificates"] = own
     index = pip_index(_pip_config())
-    for name, text in (("pip", index.pip_conf()), ("uv", uv_index(os.environ, index).uv_toml())):
+    texts = {
+        "pip": index.pip_conf(),
+        "uv": uv_index(os.environ, index).uv_toml(),
+        "npm": npm_registry(os.environ, Path.home()),
+    }
+    for name, text in texts.items():
         if text:
             secrets[name] = directory / name
             write_private(secrets[name], text)
@@ -115,6 +122,16 @@ def uv_index(variables: Mapping[str, str], pip: Index) -> Index:
     own = variables.get("UV_INDEX") or variables.get("UV_EXTRA_INDEX_URL")
     extra = tuple(filter(_is_remote, (_NAMED.sub("", entry) for entry in own.split()))) if own else pip.extra
     return Index(url if _is_remote(url) else "", extra, pip.trusted)
+
+
+def npm_registry(variables: Mapping[str, str], home: Path) -> str:
+    """What npm is told of its registries here, by its variable and the file that it reads; empty if nothing."""
+    given = {name.lower(): value for name, value in variables.items() if value}
+    file = Path(given.get("npm_config_userconfig") or home / ".npmrc")
+    lines = [line for line in file.read_text().splitlines() if _OF_REGISTRIES.match(line)] if file.is_file() else []
+    if registry := given.get("npm_config_registry"):
+        lines.append(f"registry={registry}")
+    return "\n".join([*lines, ""]) if lines else ""
 
 
 def _is_remote(url: str) -> bool:

@@ -35,7 +35,7 @@ from tests.workspace_browser import (
     use_vs_code,
     use_welcome,
 )
-from tools.scratch import REPO, Stack, free_ports
+from tools.scratch import REPO, Stack, free_ports, processes_with
 
 SOMEBODY = "nobody"
 Visit = Callable[[str], Page]
@@ -178,13 +178,8 @@ def agent(**variables: str) -> Iterator[Workspace]:
             )
         finally:
             os.killpg(run.pid, signal.SIGTERM)
-            await_true(lambda: removed(root), "its programs end, and leave nothing")
-
-
-def removed(directory: Path) -> bool:
-    """Remove a directory that programs may still write to; whether it is gone."""
-    shutil.rmtree(directory, ignore_errors=True)
-    return not directory.exists()
+            await_true(lambda: not processes_with(f"HOME={home}"), "its programs end")
+            shutil.rmtree(root)
 
 
 @needs_browser

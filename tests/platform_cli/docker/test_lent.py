@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from platform_cli.docker import lent as module
-from platform_cli.docker.lent import Index, certificates, lent, pip_index, proxies, uv_index
+from platform_cli.docker.lent import Index, certificates, lent, npm_registry, pip_index, proxies, uv_index
 
 CONFIG = """\
 :env:.index-url='https://me:pass@index.example/simple'
@@ -64,6 +64,23 @@ def test_proxies_in_both_spellings() -> None:
         "HTTPS_PROXY": "http://q:1",
         "https_proxy": "http://p:1",
     }
+
+
+def test_npms_registries_are_those_of_its_file_and_its_variable_without_paths_of_this_machine(tmp_path: Path) -> None:
+    assert npm_registry({}, tmp_path) == ""
+    (tmp_path / ".npmrc").write_text(
+        "registry = https://npm.example/\n//npm.example/:_authToken=secret\n@own:registry=https://own.example/\n"
+        "cafile=/etc/ssl/own.crt\n; registry=https://old.example/\nstrict-ssl=false\n"
+    )
+    told = (
+        "registry = https://npm.example/\n//npm.example/:_authToken=secret\n@own:registry=https://own.example/\n"
+        "strict-ssl=false\n"
+    )
+    assert npm_registry({}, tmp_path) == told
+    assert npm_registry({"NPM_CONFIG_USERCONFIG": str(tmp_path / ".npmrc")}, Path("/nowhere")) == told
+    # npm takes the last of two lines
+    own = {"npm_config_registry": "https://proxy.example/"}
+    assert npm_registry(own, tmp_path) == f"{told}registry=https://proxy.example/\n"
 
 
 def test_what_is_lent_can_be_read_by_nobody_else_and_is_gone_afterwards(
