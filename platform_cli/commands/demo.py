@@ -24,16 +24,21 @@ WINTER, SUMMER = "1-3", 7
 LOOKED_AT, TRIED_ON = 3000, 30_000
 """How many rows of July the monitor looks at, and out of how many the requests of a release are taken."""
 ALL_YEAR = "1-12"
+TOLD = "demo.json"
+"""In the home's state: what the monitor found, once the sample has been through the loop."""
 
 
 def demo(
     year: Annotated[bool, typer.Option("--year", help="All of 2013, month by month: about half an hour.")] = False,
     months: Annotated[str | None, typer.Option(help="With --year: only these months, such as 1-6.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Through the loop once more, if it has been already.")] = False,
 ) -> None:
     """Bring the stack up and take the sample once through the loop: ingest, transform, train, evaluate, register,
     release, serve, monitor, retrain. Safe to repeat: what has happened already is recognised."""
     if months is not None and not year:
         raise UsageError("--months is for --year", do="platform demo --year --months 1-6")
+    if again and year:
+        raise UsageError("a year is told once", do="platform demo --again, or platform demo --year")
     chosen = parse_months(months or ALL_YEAR)
     began = time.monotonic()
     runtime = bring_up([])
@@ -41,12 +46,17 @@ def demo(
         sample = Sample(runtime, airflow)
         if year:
             tell(sample, chosen, runtime.home.state)
+            return
+        told = runtime.home.state / TOLD
+        if again or not told.exists():
+            told.write_text(json.dumps(_two_seasons(sample)))
         else:
-            _two_seasons(sample, began)
+            chapter("The sample has been through the loop; `platform demo --again` takes it through once more")
+        _conclude(sample, sample.await_served(), json.loads(told.read_text()), began)
 
 
-def _two_seasons(sample: Sample, began: float) -> None:
-    """Winter, a first model; summer, drift, and the model that follows from it."""
+def _two_seasons(sample: Sample) -> dict[str, Any]:
+    """Winter, a first model; summer, drift, and the model that follows from it. What the monitor found in summer."""
     chapter("Winter: January to March arrive, and a model is trained on them")
     sample.new_data(WINTER)
     sample.await_served()
@@ -57,10 +67,10 @@ def _two_seasons(sample: Sample, began: float) -> None:
     if training is not None and training.watch is not None:
         chapter(f"A new model: version {training.version} answers some of the requests, and is watched")
         sample.send_until_released(SUMMER, TRIED_ON, training.watch)
-    _conclude(sample, sample.await_served(), findings, time.monotonic() - began)
+    return findings
 
 
-def _conclude(sample: Sample, served: dict[str, Any], findings: dict[str, Any], seconds: float) -> None:
+def _conclude(sample: Sample, served: dict[str, Any], findings: dict[str, Any], began: float) -> None:
     """The closing page: services, the version that serves with its metrics, what the monitor found, and a REST call
     with its answer."""
     out.print()
@@ -86,6 +96,7 @@ def _conclude(sample: Sample, served: dict[str, Any], findings: dict[str, Any], 
     out.print("\nA prediction, to repeat:\n")
     out.print(_call(sample, record), highlight=False)
     out.print(f"\n{json.dumps(answer, indent=2)}", highlight=False)
+    seconds = time.monotonic() - began
     out.print(f"\nDone in {seconds:.0f} s. Put the command on your PATH: export PATH={REPO / '.venv/bin'}:$PATH")
 
 

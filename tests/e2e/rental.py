@@ -139,7 +139,7 @@ def open_rental(envs: Path) -> Iterator[Rental]:
         shutil.copy(REPO / name, directory)
     bare = new_stack(envs)
     with (bare.home / "platform.env").open("a") as file:
-        file.write("AIRFLOW_REFRESH_SECONDS=2\n")
+        file.write("AIRFLOW_REFRESH_SECONDS=10\n")
     made = Rental(bare.home, bare.settings, directory)
     try:
         made.platform("up", check=True)

@@ -203,7 +203,11 @@ def test_the_demo_again_finds_everything_done(
     demo: subprocess.CompletedProcess[str], stack: Stack, registry: mlflow.MlflowClient
 ) -> None:
     before = registry.get_model_version_by_alias(PROJECT, "champion").version
-    stack.platform("demo", check=True, timeout=900)
+    again = stack.platform("demo", check=True, timeout=120)
+    assert "has been through the loop" in again.stderr
+    assert "arrives" not in again.stderr
+    for words in ("The monitor, on 3000 predictions of July", "prediction_id"):
+        assert words in demo.stdout and words in again.stdout
     assert registry.get_model_version_by_alias(PROJECT, "champion").version == before
 
 
