@@ -20,7 +20,8 @@ from platform_cli.local.progress import Progress
 from platform_cli.local.runtime import LocalRuntime
 from platform_cli.output import err, out
 from platform_cli.runtime import StackRuntime
-from platform_cli.stack.compose import load_stack, published_ports
+from platform_cli.stack.compose import load_stack
+from platform_cli.stack.documents import published_ports
 from platform_cli.stack.model import Runtime
 from platform_cli.stack.settings import load_settings, parse_changes, save_settings
 

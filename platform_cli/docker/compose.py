@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from platform_cli.docker.engine import Engine
 from platform_cli.home import REPO, Home, project_name
-from platform_cli.stack.compose import ROOT_FILE
+from platform_cli.stack.documents import ROOT_FILE
 
 _LABEL = "com.docker.compose"
 MANY_RESTARTS = 3

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from platform_cli.home import Home
-from platform_cli.stack.compose import compose_texts
+from platform_cli.stack.documents import compose_texts
 from platform_cli.stack.interpolate import interpolate
 from platform_cli.stack.model import Service, Stack
 from platform_cli.stack.secrets import Text, reveal, write_private

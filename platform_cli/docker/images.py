@@ -14,7 +14,7 @@ from typing import Any
 
 from platform_cli.errors import PlatformError
 from platform_cli.home import REPO
-from platform_cli.stack.compose import compose_documents, platform_version
+from platform_cli.stack.documents import compose_documents, platform_version
 from platform_cli.stack.interpolate import interpolate
 from platform_cli.stack.secrets import reveal
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home, unreachable_part, user_exists
 from platform_cli.local.processes import port_holders, stack_processes
-from platform_cli.stack.compose import ports_of_containers
+from platform_cli.stack.documents import ports_of_containers
 
 OLDEST_PYTHON = (3, 11)
 # the kernel's limit for the path of a unix socket (107), less what the longest one has below the home

@@ -11,23 +11,20 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from platform_cli.errors import PlatformError
 from platform_cli.home import REPO, Home, project_name
 from platform_cli.stack.alerts import receivers
+from platform_cli.stack.documents import compose_documents, platform_version, ports_in, published_ports
 from platform_cli.stack.envfile import read_env_file
 from platform_cli.stack.interpolate import interpolate, interpolate_tree
 from platform_cli.stack.model import Condition, ConfigFile, Healthcheck, Local, Runtime, Service, Stack
 from platform_cli.stack.secrets import GENERATORS, Secret, Text, load_secrets, reveal
 from platform_cli.stack.settings import load_settings
 
-ROOT_FILE = REPO / "docker-compose.yml"
 _READ_KEYS = frozenset(
     {
         *("command", "configs", "depends_on", "entrypoint", "healthcheck", "profiles", "restart", "stop_grace_period"),
@@ -35,7 +32,6 @@ _READ_KEYS = frozenset(
     }
 )
 _LOCAL_KEYS = frozenset(Local.__dataclass_fields__)
-_PORT = r"\$\{(\w+_PORT)\}"
 HTTPS_PORT, NO_DOMAIN = "443", "localhost"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -82,30 +78,6 @@ def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.L
     return Stack(services, settings, secrets, containers_only, variables)
 
 
-def ports_of_containers() -> frozenset[str]:
-    """The settings of ports that only services in containers name, so that here they may be anybody's."""
-    named: dict[bool, set[str]] = {True: set(), False: set()}
-    for file in _compose_files():
-        for service in _read(file).get("services", {}).values():
-            named[service.get("x-local") is False] |= set(re.findall(_PORT, str(service)))
-    return frozenset(named[True] - named[False])
-
-
-def published_ports() -> frozenset[str]:
-    """The settings of ports that containers publish on this machine."""
-    services = [service for file in _compose_files() for service in _read(file).get("services", {}).values()]
-    ports = [port for service in services for port in service.get("ports", [])]
-    return frozenset(name for port in ports for name in re.findall(_PORT, port))
-
-
-def compose_texts() -> Iterator[str]:
-    """The text of every compose file, and of the files of variables that services are given."""
-    for file in _compose_files():
-        yield file.read_text()
-        named = {name for service in _read(file).get("services", {}).values() for name in service.get("env_file", [])}
-        yield from ((file.parent / name).read_text() for name in sorted(named))
-
-
 def _pages(
     documents: Mapping[Path, Mapping[str, Any]],
     variables: Mapping[str, Text],
@@ -138,32 +110,6 @@ def _commit() -> str:
         return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
     except FileNotFoundError:
         return ""
-
-
-def platform_version() -> str:
-    """The platform's version, which its images are named by."""
-    return str(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"])
-
-
-def compose_documents() -> dict[Path, dict[str, Any]]:
-    """The compose files of the stack, read but not interpreted.
-
-    Raises:
-        PlatformError: one of them is not valid YAML.
-    """
-    return {file: _read(file) for file in _compose_files()}
-
-
-def _compose_files() -> list[Path]:
-    return [ROOT_FILE.parent / entry for entry in _read(ROOT_FILE)["include"]]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise PlatformError(f"not valid YAML: {error}", where=str(file), do="correct the file") from None
-    return document or {}
 
 
 def _declared_secrets(documents: Mapping[Path, Mapping[str, Any]]) -> dict[str, str]:
@@ -235,7 +181,7 @@ class _Reader:
 
     def _is_reachable(self, url: str) -> bool:
         """Whether programs of this machine get to a service, by the port that its address names."""
-        return self.reachable is None or self.reachable.issuperset(re.findall(_PORT, url))
+        return self.reachable is None or self.reachable.issuperset(ports_in(url))
 
     def _environment(self, raw: Mapping[str, Any], where: str, files: str, pairs: str) -> dict[str, Text]:
         values: dict[str, Text] = {}

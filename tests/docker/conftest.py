@@ -13,7 +13,7 @@ from platform_cli.docker.build import present
 from platform_cli.docker.engine import Engine
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home
-from platform_cli.stack import compose
+from platform_cli.stack import documents
 from tools.scratch import Stack, new_docker_stack
 
 DEBIAN = "debian:bookworm-slim"
@@ -76,7 +76,7 @@ def checkout(names: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     }
     (tmp_path / "web" / "compose.yml").write_text(yaml.safe_dump({"services": services}))
     (tmp_path / "docker-compose.yml").write_text("include: [web/compose.yml]\n")
-    monkeypatch.setattr(compose, "ROOT_FILE", tmp_path / "docker-compose.yml")
+    monkeypatch.setattr(documents, "ROOT_FILE", tmp_path / "docker-compose.yml")
     monkeypatch.setattr(images, "RECIPES", recipes)
     monkeypatch.setenv("PLATFORM_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("COMPOSE_PROFILES", raising=False)

@@ -7,7 +7,7 @@ import yaml
 
 from platform_cli.errors import PlatformError, UsageError
 from platform_cli.home import Home
-from platform_cli.stack import compose
+from platform_cli.stack import documents
 from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Condition, Runtime, Stack
 from platform_cli.stack.secrets import Secret, reveal
@@ -44,7 +44,7 @@ def read(tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch):
         (directory / "compose.yml").write_text(yaml.safe_dump(document))
         (directory / "web.env").write_text("PORT=from the file\nOTHER=${S3_PORT}\n")
         (tmp_path / "docker-compose.yml").write_text("include: [compose/web/compose.yml]\n")
-        monkeypatch.setattr(compose, "ROOT_FILE", tmp_path / "docker-compose.yml")
+        monkeypatch.setattr(documents, "ROOT_FILE", tmp_path / "docker-compose.yml")
         return load_stack(home, create_secrets=True, runtime=runtime)
 
     return load

@@ -10,7 +10,7 @@ from platform_cli.docker import images
 from platform_cli.docker.images import Build, full_name, recipe, recipe_build, stack_images, with_bases
 from platform_cli.errors import PlatformError
 from platform_cli.home import REPO, Home
-from platform_cli.stack import compose
+from platform_cli.stack import documents
 from platform_cli.stack.settings import load_settings
 
 
@@ -21,7 +21,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         directory.mkdir(parents=True)
         (directory / "compose.yml").write_text(yaml.safe_dump({"services": services}))
         (tmp_path / "docker-compose.yml").write_text("include: [compose/web/compose.yml]\n")
-        monkeypatch.setattr(compose, "ROOT_FILE", tmp_path / "docker-compose.yml")
+        monkeypatch.setattr(documents, "ROOT_FILE", tmp_path / "docker-compose.yml")
         return stack_images({"VERSION": "1.2"})
 
     return write

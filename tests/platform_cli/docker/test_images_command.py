@@ -11,7 +11,7 @@ from platform_cli.docker import images
 from platform_cli.docker.build import ORIGIN
 from platform_cli.errors import PlatformError
 from platform_cli.main import app
-from platform_cli.stack import compose
+from platform_cli.stack import documents
 from tests.platform_cli.docker.fake_docker import FakeDocker
 
 
@@ -30,7 +30,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docker-compose.yml").write_text("include: [web/compose.yml]\n")
     (tmp_path / "images" / "made").mkdir(parents=True)
     (tmp_path / "images" / "made" / "Dockerfile").write_text("FROM scratch\n")
-    monkeypatch.setattr(compose, "ROOT_FILE", tmp_path / "docker-compose.yml")
+    monkeypatch.setattr(documents, "ROOT_FILE", tmp_path / "docker-compose.yml")
     monkeypatch.setattr(images, "RECIPES", tmp_path / "images")
     monkeypatch.setenv("PLATFORM_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("COMPOSE_PROFILES", raising=False)

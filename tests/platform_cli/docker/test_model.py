@@ -14,7 +14,8 @@ import yaml
 
 from platform_cli.docker import files
 from platform_cli.home import PREFIX, REPO, Home
-from platform_cli.stack.compose import ROOT_FILE, load_stack
+from platform_cli.stack.compose import load_stack
+from platform_cli.stack.documents import ROOT_FILE
 from platform_cli.stack.envfile import read_env_file
 from platform_cli.stack.model import Runtime, Stack
 from platform_cli.stack.secrets import reveal
