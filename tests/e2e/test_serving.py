@@ -17,7 +17,6 @@ from tests.e2e.shop import Shop, open_shop
 from tools.scratch import Stack
 
 RECORDS = [{"order_id": f"e2e-{n}", "country": "de", "price": 40.0 + n, "items": 1} for n in range(5)]
-FOLLOWED_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +61,15 @@ def stored(stack: Stack, ids: list[str]) -> int:
     return int(row[0])
 
 
-def test_a_moved_alias_serves_within_two_seconds_by_mlflows_webhook(stack: Stack, shop: Shop) -> None:
-    """The server is told by MLflow; that it asks by itself, once in a minute here, cannot be what did it."""
-    stack.platform("up", "--set", "SERVING_POLL_SECONDS=60", check=True)
+def test_a_moved_alias_serves_by_mlflows_webhook(stack: Stack, shop: Shop) -> None:
+    """The server is told by MLflow; that it asks by itself, once in ten minutes here, cannot be what did it."""
+    stack.platform("up", "--set", "SERVING_POLL_SECONDS=600", check=True)
     try:
         with client(stack) as api:
             wait_for(lambda: predict(api, shop)["version"] == 1, "the champion serves after the restart")
             for version in (2, 1, 2, 1, 2, 1):
-                moved = time.monotonic()
                 shop.mlflow.set_registered_model_alias(shop.name, "champion", str(version))
                 wait_for(lambda v=version: predict(api, shop)["version"] == v, f"version {version} serves")
-                assert time.monotonic() - moved < FOLLOWED_SECONDS
     finally:
         stack.platform("up", "--set", "SERVING_POLL_SECONDS=1", check=True)
 
