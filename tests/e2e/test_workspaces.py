@@ -177,7 +177,8 @@ def agent(**variables: str) -> Iterator[Workspace]:
                 f"http://127.0.0.1:{jupyter_port}{PREFIX}", f"http://127.0.0.1:{vscode_port}", "", read_in(home)
             )
         finally:
-            os.killpg(run.pid, signal.SIGTERM)
+            # JupyterLab may take its time to say goodbye; a container's engine would not wait for it either
+            os.killpg(run.pid, signal.SIGKILL)
             await_true(lambda: not processes_with(f"HOME={home}"), "its programs end")
             shutil.rmtree(root)
 
