@@ -65,10 +65,11 @@ def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.L
     for key, value in read_env_file(runtime_file).items():
         variables[key] = interpolate(value, variables, where=str(runtime_file))
     variables |= _pages(documents, variables, settings, runtime)
+    published = published_ports() if runtime is Runtime.DOCKER else None
     services: dict[str, Service] = {}
     containers_only: dict[str, tuple[str, ...]] = {}
     for file, document in documents.items():
-        reader = _Reader(file, document, variables, runtime)
+        reader = _Reader(file, document, variables, published)
         for name, raw in document.get("services", {}).items():
             if raw.get("x-local") is False and runtime is Runtime.LOCAL:
                 containers_only[name] = tuple(raw.get("profiles", []))
@@ -140,15 +141,19 @@ def _check_dependencies(services: Mapping[str, Service], containers_only: Collec
 
 
 class _Reader:
-    """Reads the services of one compose file."""
+    """Reads the services of one compose file. Programs of this machine reach the `published` ports, or all for None."""
 
     def __init__(
-        self, file: Path, document: Mapping[str, Any], variables: Mapping[str, Text], runtime: Runtime
+        self,
+        file: Path,
+        document: Mapping[str, Any],
+        variables: Mapping[str, Text],
+        published: Collection[str] | None,
     ) -> None:
         self.file = file
         self.document = document
         self.variables = variables
-        self.reachable = published_ports() if runtime is Runtime.DOCKER else None
+        self.published = published
 
     def service(self, name: str) -> Service:
         """One service, with its variables replaced."""
@@ -181,7 +186,7 @@ class _Reader:
 
     def _is_reachable(self, url: str) -> bool:
         """Whether programs of this machine get to a service, by the port that its address names."""
-        return self.reachable is None or self.reachable.issuperset(ports_in(url))
+        return self.published is None or set(ports_in(url)) <= set(self.published)
 
     def _environment(self, raw: Mapping[str, Any], where: str, files: str, pairs: str) -> dict[str, Text]:
         values: dict[str, Text] = {}
