@@ -97,7 +97,10 @@ class Compose:
 
     def definitions(self) -> dict[str, str]:
         """Service → digest of what a container of it would be made from now."""
-        return dict(line.split() for line in self.run("config", "--hash=*").splitlines())
+        # Of the files, Compose 2.40 gives a service with an `env_file` another digest than its own `up` does.
+        words = [word for word in self.words if not word.startswith("--file=")]
+        found = self.engine.run(*words, "--file=-", "config", "--hash=*", input=self.run("config"))
+        return dict(line.split() for line in found.stdout.splitlines())
 
 
 def socket_group(socket: Path) -> str:

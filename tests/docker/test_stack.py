@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from platform_cli.docker.compose import Compose
 from platform_cli.docker.engine import Engine
 from platform_cli.docker.images import stack_images
 from platform_cli.home import Home, project_name
@@ -49,6 +50,16 @@ def test_everything_is_healthy_and_up_again_changes_nothing(stack: Stack) -> Non
     again = stack.platform("up", check=True)
     assert "nothing was changed" in again.stderr
     assert LEFT_OUT.isdisjoint(stack.status())
+
+
+def test_what_the_containers_would_be_made_from_is_what_they_were_made_from(engine: Engine, stack: Stack) -> None:
+    """Or `up` would have Compose look at all of them again, and wait."""
+    made = {
+        name: entry["Config"]["Labels"]["com.docker.compose.config-hash"]
+        for name, entry in containers(engine, stack).items()
+    }
+    defined = Compose(engine, Home(stack.home), (), ()).definitions()
+    assert {name: defined[name] for name in made} == made
 
 
 def test_the_whole_loop_runs_through_the_gateway(demo: str) -> None:

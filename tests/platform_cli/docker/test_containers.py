@@ -71,7 +71,8 @@ class Scene:
     def defined(self, digest: str) -> None:
         """What the services would be made from now."""
         lines = "\\n".join(f"{service.name} {digest}" for service in self.stack.started)
-        self.command("config --hash", f"printf '{lines}\\n'")
+        self.command("config", "echo 'services: {}'")
+        self.command("--file=- config --hash", f"printf '{lines}\\n'")
 
     def up(self) -> Progress:
         progress = Progress(Console(file=self.said, width=150))
