@@ -30,30 +30,28 @@ def compose_documents() -> dict[Path, dict[str, Any]]:
     Raises:
         PlatformError: one of them is not valid YAML.
     """
-    return {file: _read(file) for file in _compose_files()}
+    return {file: _read(file) for file in (ROOT_FILE.parent / entry for entry in _read(ROOT_FILE)["include"])}
 
 
 def ports_of_containers() -> frozenset[str]:
     """The settings of ports that only services in containers name, so that here they may be anybody's."""
     named: dict[bool, set[str]] = {True: set(), False: set()}
-    for file in _compose_files():
-        for service in _read(file).get("services", {}).values():
-            named[service.get("x-local") is False] |= set(ports_in(str(service)))
+    for service in _services():
+        named[service.get("x-local") is False] |= set(ports_in(str(service)))
     return frozenset(named[True] - named[False])
 
 
 def published_ports() -> frozenset[str]:
     """The settings of ports that containers publish on this machine."""
-    services = [service for file in _compose_files() for service in _read(file).get("services", {}).values()]
-    ports = [port for service in services for port in service.get("ports", [])]
+    ports = [port for service in _services() for port in service.get("ports", [])]
     return frozenset(name for port in ports for name in ports_in(port))
 
 
 def compose_texts() -> Iterator[str]:
     """The text of every compose file, and of the files of variables that services are given."""
-    for file in _compose_files():
+    for file, document in compose_documents().items():
         yield file.read_text()
-        named = {name for service in _read(file).get("services", {}).values() for name in service.get("env_file", [])}
+        named = {name for service in document.get("services", {}).values() for name in service.get("env_file", [])}
         yield from ((file.parent / name).read_text() for name in sorted(named))
 
 
@@ -62,8 +60,8 @@ def ports_in(text: str) -> list[str]:
     return _PORT.findall(text)
 
 
-def _compose_files() -> list[Path]:
-    return [ROOT_FILE.parent / entry for entry in _read(ROOT_FILE)["include"]]
+def _services() -> list[dict[str, Any]]:
+    return [service for document in compose_documents().values() for service in document.get("services", {}).values()]
 
 
 def _read(file: Path) -> dict[str, Any]:
