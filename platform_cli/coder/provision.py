@@ -119,7 +119,7 @@ def template_variables(stack: Stack) -> dict[str, str]:
     return {
         "networks": f"{settings['CODER_WORKSPACE_NETWORK']},{project}_people",
         "agent_url": f"http://coder:{settings['CODER_PORT']}",
-        "subdomain_apps": "true" if settings["CODER_WILDCARD_URL"] else "false",
+        "subdomain_apps": settings["CODER_APP_NAMES"],
         "images": settings["WORKSPACE_IMAGES"] or f"{IMAGE}:{version}",
         "max_cpus": settings["WORKSPACE_CPUS"],
         "max_memory_gb": settings["WORKSPACE_MEMORY_GB"],

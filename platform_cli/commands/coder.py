@@ -11,25 +11,29 @@ from rich.table import Table
 from platform_cli.coder.client import Coder
 from platform_cli.coder.people import start_workspace
 from platform_cli.coder.provision import provision, sign_in
-from platform_cli.commands.context import open_running
+from platform_cli.commands.context import open_running, open_runtime
 from platform_cli.errors import PlatformError
-from platform_cli.home import Home, find_home
 from platform_cli.output import err, out
-from platform_cli.stack.compose import load_stack
-from platform_cli.stack.model import Stack
+from platform_cli.runtime import StackRuntime
+from platform_cli.stack.model import Service, Stack
 from platform_cli.users.environment import workspace_environment
 
 app = typer.Typer(no_args_is_help=True, help="Set up Coder, start people's workspaces in it, and see them.")
 
-Url = Annotated[str | None, typer.Option("--url", help="Coder's address; without it, the setting CODER_URL.")]
+SERVICE = "coder"
+
+Url = Annotated[
+    str | None, typer.Option("--url", help="The address of a Coder elsewhere; without it, the stack's own.")
+]
 
 
 @app.command("apply")
 def apply(url: Url = None) -> None:
-    """Make Coder's first user and push the workspace template, where that is not done yet. Safe to repeat."""
-    stack, home = _stack()
-    with home.exclusively(), Coder(url or stack.settings["CODER_URL"]) as coder:
-        provision(coder, stack, home, _say)
+    """Make Coder's first user and push the workspace template, where that is not done yet; for the stack's own
+    Coder, `platform up` does it too. Safe to repeat."""
+    runtime = open_runtime()
+    with runtime.home.exclusively():
+        set_up(runtime, url)
 
 
 @app.command("start")
@@ -43,11 +47,11 @@ def start(
     runtime = open_running()
     stack = runtime.stack
     credentials = workspace_environment(runtime, name)
-    with runtime.home.exclusively(), Coder(url or stack.settings["CODER_URL"]) as coder:
+    with runtime.home.exclusively(), Coder(url or _own(stack).url) as coder:
         sign_in(coder, stack.settings["CODER_ADMIN_EMAIL"], stack.secrets["CODER_ADMIN_PASSWORD"], runtime.home, _say)
         _say(f"starting {name}'s workspace {workspace}")
         start_workspace(coder, name, workspace, credentials)
-    out.print(f"{stack.settings['CODER_URL']}/@{name}/{workspace}", highlight=False)
+    out.print(f"{url or _own(stack).page}/@{name}/{workspace}", highlight=False)
 
 
 @app.command("workspaces")
@@ -57,9 +61,10 @@ def workspaces(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the workspaces, whose they are, and how they are."""
-    stack, home = _stack()
-    with Coder(url or stack.settings["CODER_URL"]) as coder:
-        sign_in(coder, stack.settings["CODER_ADMIN_EMAIL"], stack.secrets["CODER_ADMIN_PASSWORD"], home, _say)
+    runtime = open_runtime()
+    stack = runtime.stack
+    with Coder(url or _own(stack).url) as coder:
+        sign_in(coder, stack.settings["CODER_ADMIN_EMAIL"], stack.secrets["CODER_ADMIN_PASSWORD"], runtime.home, _say)
         found = coder.workspaces(owner)
     if as_json:
         typer.echo(json.dumps([vars(workspace) for workspace in found], indent=2))
@@ -73,11 +78,24 @@ def workspaces(
     out.print(table)
 
 
-def _stack() -> tuple[Stack, Home]:
-    home = find_home()
-    if not home.secrets_file.exists():
-        raise PlatformError("there is no stack here yet", where=str(home.root), do="run `platform up`")
-    return load_stack(home, create_secrets=False), home
+def is_part_of(stack: Stack) -> bool:
+    """Whether the stack runs a Coder of its own."""
+    return any(service.name == SERVICE for service in stack.running)
+
+
+def set_up(runtime: StackRuntime, url: str | None = None) -> None:
+    """What `apply` does, for the Coder at `url`, or the stack's own. Raises PlatformError."""
+    with Coder(url or _own(runtime.stack).url) as coder:
+        provision(coder, runtime.stack, runtime.home, _say)
+
+
+def _own(stack: Stack) -> Service:
+    if not is_part_of(stack):
+        raise PlatformError(
+            "this stack has no Coder",
+            do="`platform up --set COMPOSE_PROFILES=coder` starts one (with containers), `--url` names one elsewhere",
+        )
+    return stack.service(SERVICE)
 
 
 def _say(text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from platform_cli.commands import coder
 from platform_cli.commands.context import choose_runtime, keep_runtime, make_runtime, open_runtime
 from platform_cli.commands.status import services_table
 from platform_cli.docker.engine import Engine
@@ -65,14 +66,17 @@ def bring_up(settings: list[str], kind: Choice = Choice.AUTO) -> StackRuntime:
     """
     began = time.monotonic()
     runtime = prepare(settings, kind)
-    with runtime.home.exclusively(), Progress(err) as progress:
-        runtime.up(progress)
-    if progress.changed:
-        err.print(
-            f"The stack is up, after {time.monotonic() - began:.0f} s. All that it keeps is in {runtime.home.root}"
-        )
-    else:
-        err.print("The stack is up already, nothing was changed.")
+    with runtime.home.exclusively():
+        with Progress(err) as progress:
+            runtime.up(progress)
+        if progress.changed:
+            err.print(
+                f"The stack is up, after {time.monotonic() - began:.0f} s. All that it keeps is in {runtime.home.root}"
+            )
+        else:
+            err.print("The stack is up already, nothing was changed.")
+        if coder.is_part_of(runtime.stack):
+            coder.set_up(runtime)
     return runtime
 
 

@@ -49,6 +49,11 @@ def gateway_findings(settings: Mapping[str, str]) -> Iterator[str]:
             yield f"GATEWAY_TLS=acme needs a public domain, and PLATFORM_DOMAIN is {domain}: nobody certifies that"
         if "@" not in settings["GATEWAY_ACME_EMAIL"]:
             yield "GATEWAY_TLS=acme needs GATEWAY_ACME_EMAIL, where warnings about the certificates go"
+        if settings["CODER_APP_NAMES"] == "true":
+            yield (
+                f"CODER_APP_NAMES=true needs a certificate for *.coder.{domain}, which GATEWAY_TLS=acme cannot get: "
+                "give one of your own by GATEWAY_TLS=files, or leave CODER_APP_NAMES=false"
+            )
     if tls == "files":
         yield from _certificate_findings(settings["GATEWAY_CERTIFICATE"], settings["GATEWAY_KEY"])
 

@@ -60,6 +60,7 @@ def load_stack(home: Home, *, create_secrets: bool, runtime: Runtime = Runtime.L
         **settings,
         **receivers(settings),
         **secrets,
+        "CODER_APP_DOMAIN": f"*.coder.{settings['PLATFORM_DOMAIN']}" if settings["CODER_APP_NAMES"] == "true" else "",
     }
     runtime_file = REPO / "compose" / f"runtime.{runtime}.env"
     for key, value in read_env_file(runtime_file).items():

@@ -56,6 +56,7 @@ CHOICES = {
     "SERVING_ALLOW_PICKLE": ("true", "false"),
     "SERVING_ACCESS_LOG": ("errors", "all"),
     "WORKSPACE_GPU": ("true", "false"),
+    "CODER_APP_NAMES": ("true", "false"),
     "RUNTIME": ("auto", "docker", "local"),
     "GATEWAY_TLS": ("internal", "acme", "files"),
     "ALERT_SMTP_TLS": ("true", "false"),

@@ -47,7 +47,7 @@ def _url(runtime: StackRuntime, service: str) -> str:
 @contextmanager
 def _coder(runtime: StackRuntime) -> Iterator[Coder]:
     stack = runtime.stack
-    with Coder(stack.settings["CODER_URL"]) as coder:
+    with Coder(_url(runtime, "coder")) as coder:
         email, password = stack.settings["CODER_ADMIN_EMAIL"], stack.secrets["CODER_ADMIN_PASSWORD"]
         sign_in(coder, email, password, runtime.home, lambda _: None)
         yield coder

@@ -52,7 +52,7 @@ def test_a_wrong_setting_is_refused_naming_file_key_and_what_is_allowed(
 
 
 def test_what_is_empty_by_default_may_be_emptied_again(home: Home) -> None:
-    home.settings_file.write_text("ALERT_TO=\nCODER_WILDCARD_URL=\n")
+    home.settings_file.write_text("ALERT_TO=\nGATEWAY_KEY=\n")
     assert load_settings(home)["ALERT_TO"] == ""
 
 

@@ -18,11 +18,12 @@ from platform_cli import main as entry
 from platform_cli.coder import provision
 from platform_cli.coder.client import Coder
 from platform_cli.commands import coder as command
+from platform_cli.commands import up
 from platform_cli.docker.images import stack_images
 from platform_cli.errors import PlatformError
 from platform_cli.home import Home, find_home, project_name
 from platform_cli.stack.compose import load_stack
-from platform_cli.stack.model import Stack
+from platform_cli.stack.model import Runtime, Stack
 from platform_cli.stack.secrets import Secret
 from tests.platform_cli.coder.stand_in import State
 
@@ -208,9 +209,31 @@ def test_the_command_that_starts_a_workspace(
     monkeypatch.setattr(command, "workspace_environment", lambda runtime, name: {"WHO": name, "KEY": Secret("k3y")})
     platform("apply", "--url", url)
     code, printed, said = platform("start", "ana", "--url", url)
-    assert (code, printed.strip()) == (0, f"{stack.settings['CODER_URL']}/@ana/work")
+    assert (code, printed.strip()) == (0, f"{url}/@ana/work")
     assert json.loads(state.builds[-1]["credentials"]) == {"WHO": "ana", "KEY": "k3y"}
     assert "k3y" not in printed + said
+
+
+def test_a_stack_without_coder_says_how_to_get_one(platform: Any) -> None:
+    for words in (["apply"], ["workspaces"]):
+        code, _, said = platform(*words)
+        assert code == 1
+        assert "this stack has no Coder" in said
+        assert "--set COMPOSE_PROFILES=coder" in said
+
+
+@pytest.mark.parametrize("profiles", ["coder", ""])
+def test_up_sets_up_the_coder_that_it_has_started(
+    profiles: str, home: Home, server: ThreadingHTTPServer, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The containers are not there: the port that the gateway would publish for Coder is the stand-in's."""
+    home.settings_file.write_text(f"COMPOSE_PROFILES={profiles}\nCODER_PORT={server.server_port}\n")
+    stack = load_stack(home, create_secrets=True, runtime=Runtime.DOCKER)
+    runtime = SimpleNamespace(stack=stack, home=home, up=lambda progress: None)
+    monkeypatch.setattr(up, "prepare", lambda settings, kind: runtime)
+    up.bring_up([])
+    up.bring_up([])
+    assert (len(state.versions), len(state.templates)) == ((1, 1) if profiles else (0, 0))
 
 
 def test_a_failed_build_on_the_command_line(platform: Any, url: str, state: State) -> None:

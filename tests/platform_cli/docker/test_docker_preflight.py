@@ -50,6 +50,7 @@ def test_the_defaults_are_fine(settings: dict[str, str], tmp_path: Path) -> None
         ({"PLATFORM_DOMAIN": "ml_1.example.com"}, "is no domain"),
         ({"GATEWAY_TLS": "acme", "GATEWAY_ACME_EMAIL": "a@b.c"}, "needs a public domain"),
         ({"GATEWAY_TLS": "acme", "PLATFORM_DOMAIN": "ml.example.com"}, "needs GATEWAY_ACME_EMAIL"),
+        ({"GATEWAY_TLS": "acme", "CODER_APP_NAMES": "true"}, "CODER_APP_NAMES=true needs a certificate for *.coder."),
         ({"GATEWAY_TLS": "files"}, "needs GATEWAY_CERTIFICATE"),
         ({"GATEWAY_TLS": "files", "GATEWAY_CERTIFICATE": "/nowhere", "GATEWAY_KEY": "/nowhere"}, "no such file"),
     ],

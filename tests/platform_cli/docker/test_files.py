@@ -55,7 +55,7 @@ def test_every_variable_of_the_compose_files_has_a_value(stack: Stack, home: Hom
     assert values["SERVING_CLIENT_KEY__SHA256"]
     assert values["PROMETHEUS_PASSWORD__BCRYPT"].startswith("$2b$")
     unset = {name for name, value in values.items() if not value and not name.startswith("ALERT_SMTP_")}
-    assert unset == {"CODER_WILDCARD_URL", "DOCKER_SOCKET_GROUP", "GATEWAY_ACME_EMAIL"}
+    assert unset == {"CODER_APP_DOMAIN", "DOCKER_SOCKET_GROUP", "GATEWAY_ACME_EMAIL"}
 
 
 def test_a_file_that_is_mounted_stays_the_same_file(stack: Stack, home: Home) -> None:

@@ -131,6 +131,8 @@ def test_state_is_in_a_network_without_a_way_out(model: Model) -> None:
     assert members["edge"] == {"gateway"}
     assert {"postgres", "seaweedfs"} <= members["data"]
     assert members["people"] == {"mlflow", "postgres", "serving", "workspace-image"}
+    # none of these asks PostgreSQL or the object store for anything
+    assert not {"gateway", "serving", "prometheus", "grafana"} & members["data"]
     assert "postgres" not in members["outside"] | members["edge"] | members["services"]
     assert not members.get("default"), "every service says which networks it is in"
 
