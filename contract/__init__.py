@@ -1,6 +1,8 @@
-"""What the training side writes on a model version and the model server reads from it.
+"""What the training side writes on a model version and the model server reads from it, and what of a checkout a step is
+made of.
 
-The only code that `pipelines` and `serving` share; standard library only, so that both environments can import it.
+The only code that `pipelines` shares with `serving` and with the `platform` command; standard library only, so that all
+their environments can import it.
 """
 
 import hashlib
@@ -42,6 +44,10 @@ ALIAS_CANARY = "canary"
 ALIAS_SHADOW = "shadow"
 """The alias of the version that gets a copy of the requests, and whose answers are only written down."""
 
+STEP_SOURCES = ("airbyte", "contract", "dags", "dbt_project", "pipelines", "projects")
+"""The directories of a checkout that a step of the loop is made of."""
+
+_MADE_BY_TOOLS = frozenset({"__pycache__", ".ipynb_checkpoints", "dbt_project/target", "dbt_project/logs"})
 _ADDED_AFTER_LOGGING = frozenset({"registered_model_meta"})
 _CHUNK_BYTES = 1 << 20
 _MAX_TAG_LENGTH = 5000
@@ -67,6 +73,19 @@ def artifact_digest(directory: Path) -> str:
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(f"{name}\0{_file_sha256(files[name])}\n".encode())
+    return digest.hexdigest()
+
+
+def sources_digest(repo: Path) -> str:
+    """Return the sha256 (64 hex characters) of `STEP_SOURCES` in a checkout, or in a container that is shown them: each
+    file's path relative to `repo` and its bytes, in the order of the paths. What tools leave there is not counted."""
+    digest = hashlib.sha256()
+    for part in STEP_SOURCES:
+        for file in sorted((repo / part).rglob("*")):
+            name = file.relative_to(repo)
+            made = _MADE_BY_TOOLS & {*name.parts, "/".join(name.parts[:2])}
+            if not made and file.is_file():
+                digest.update(f"{name.as_posix()}\0{_file_sha256(file)}\n".encode())
     return digest.hexdigest()
 
 

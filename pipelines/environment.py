@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from contract import sources_digest
 from pipelines.errors import StepError
 
 # The variable of a field is its name in capitals, but for these.
@@ -23,6 +24,7 @@ VARIABLES = {
     "mlflow_password": "MLFLOW_TRACKING_PASSWORD",
     "aws_region": "AWS_DEFAULT_REGION",
     "declared_commit": "PLATFORM_COMMIT",
+    "checkout_state": "CHECKOUT_STATE",
     "declared_actor": "PLATFORM_ACTOR",
     "declared_pipeline_run": "PLATFORM_PIPELINE_RUN",
 }
@@ -56,6 +58,7 @@ class Environment:
     mlflow_page: str = ""
     spark_master: str = "local[*]"
     declared_commit: str = ""
+    checkout_state: str = ""
     declared_actor: str = ""
     declared_pipeline_run: str = ""
     openlineage_to: str = "file"
@@ -88,9 +91,12 @@ class Environment:
 
     @cached_property
     def commit(self) -> str:
-        """The git commit of the checkout, ``-dirty`` after it if files differ; ``unknown`` outside git."""
+        """The git commit of the checkout, ``-dirty`` after it if files differ; ``unknown`` outside git. A container has
+        no git: there it is what the owner's machine said of the checkout last, ``-dirty`` if files differ from then."""
         if self.declared_commit:
             return self.declared_commit
+        if self.checkout_state:
+            return self._commit_of_state()
         head = self._git("rev-parse", "HEAD")
         if not head:
             return "unknown"
@@ -117,6 +123,14 @@ class Environment:
     def trigger(self) -> str:
         """What started the pipeline run: ``airflow``, or ``shell`` for a person or a program outside of it."""
         return "airflow" if self.pipeline_run.startswith(AIRFLOW_ACTOR) else "shell"
+
+    def _commit_of_state(self) -> str:
+        try:
+            commit, digest = Path(self.checkout_state).read_text().split("\n")[0].split()
+        except (OSError, ValueError):
+            return "unknown"
+        changed = digest != sources_digest(self.repo) and commit != "unknown"
+        return f"{commit}-dirty" if changed and not commit.endswith("-dirty") else commit
 
     def _git(self, *arguments: str) -> str:
         # The checkout may belong to another user than the one a service runs as; git refuses that by default.

@@ -23,6 +23,9 @@ from platform_cli.local.progress import Progress
 from platform_cli.output import err, out
 from platform_cli.stack.settings import load_settings
 
+BUILD = "platform images build"
+OLDER = "another state of this checkout"
+
 app = typer.Typer(no_args_is_help=True, help="Build the images of the stack, and move them to another machine.")
 
 
@@ -60,10 +63,12 @@ def save(
     engine, settings = Engine.find(), load_settings(find_home())
     images = _wanted(settings)
     there = present(engine, [image.name for image in images])
-    missing = [image for image in images if image.name not in there]
-    if missing:
-        listed = "\n".join(f"  - {image.name}: {_how_to_get(image)}" for image in missing)
-        raise PlatformError(f"the set is not complete; nothing was written. Missing:\n{listed}")
+    missing = [f"{image.name}: {_how_to_get(image)}" for image in images if image.name not in there]
+    older = [f"{image.name}: {BUILD}" for image in images if _origin(image, there.get(image.name)) == OLDER]
+    for what, found in (("is not complete", missing), ("was built from another state of this checkout", older)):
+        if found:
+            listed = "\n".join(f"  - {entry}" for entry in found)
+            raise PlatformError(f"the set {what}; nothing was written:\n{listed}")
     size = save_archive(engine, [image.name for image in images], there, file)
     err.print(f"{len(images)} images are in {file}: {size / 1e6:.0f} MB, after {time.monotonic() - began:.0f} s.")
     err.print(f"On the other machine: [bold]platform images load {file.name}[/]")
@@ -104,13 +109,20 @@ def _row(image: Image, made: Present | None, profiles: list[str]) -> dict[str, s
         note = f"only with the profile {' or '.join(sorted(image.profiles))}"
     elif made is None:
         note = _how_to_get(image)
-    origin = "missing" if made is None else "this checkout" if made.origin == OURS else made.origin
-    return {"image": image.name, "size": made.size if made else None, "from": origin, "note": note}
+    return {"image": image.name, "size": made.size if made else None, "from": _origin(image, made), "note": note}
+
+
+def _origin(image: Image, made: Present | None) -> str:
+    if made is None:
+        return "missing"
+    if image.build is not None and made.is_older_than(image.build):
+        return OLDER
+    return "this checkout" if made.origin == OURS else made.origin
 
 
 def _how_to_get(image: Image) -> str:
     if image.build is not None:
-        return "platform images build"
+        return BUILD
     pull = f"docker pull {image.name}"
     if recipe(image.name) is None:
         return f"{pull} (it cannot be made from packages)"

@@ -24,6 +24,8 @@ PROJECT = "mlops-images"
 ORIGIN = "io.mlops-platform.made-from"
 """The label that says where an image of ours comes from; what was pulled has none."""
 RECIPE = "io.mlops-platform.recipe"
+SOURCES = "io.mlops-platform.sources"
+"""The label of an image of ours with the digest of what of the checkout it was built from."""
 OURS, PACKAGES = "checkout", "packages"
 TAIL_LINES = 20
 MEGABYTE = 1 << 20
@@ -54,6 +56,10 @@ class Present:
     def origin(self) -> str:
         """`checkout`, `packages`, or `upstream`."""
         return self.labels.get(ORIGIN, "upstream")
+
+    def is_older_than(self, build: Build) -> bool:
+        """Whether the image was built by the platform, from another state of the checkout than this one."""
+        return self.origin == OURS and self.labels.get(SOURCES) != build.digest()
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def build_model(step: Step, build: Build, lent: Lent) -> dict[str, Any]:
         "context": str(build.context),
         "dockerfile": str(build.dockerfile),
         "args": {**lent.arguments, **build.arguments},
-        "labels": {ORIGIN: step.origin},
+        "labels": {ORIGIN: step.origin, SOURCES: build.digest()},
         "secrets": sorted(lent.secrets),
     }
     if build.target:

@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from platform_cli.home import Home
+from contract import sources_digest
+from platform_cli.home import REPO, Home
 from platform_cli.stack.documents import compose_texts
 from platform_cli.stack.interpolate import interpolate
 from platform_cli.stack.model import Service, Stack
 from platform_cli.stack.secrets import Text, reveal, write_private
 
 _GATEWAYS = {"gateway-certificate": "GATEWAY_CERTIFICATE", "gateway-key": "GATEWAY_KEY"}
+_CHECKOUT = "checkout"
 _VARIABLE = re.compile(r"\$\{(\w+)")
 
 
@@ -26,14 +28,21 @@ def write_files(stack: Stack, home: Home, machine: Mapping[str, str] | None = No
     The mounted files are readable for the users of all containers, in a directory that on this machine nobody but the
     owner may enter.
     """
-    home.rendered.mkdir(mode=0o700, exist_ok=True)
     files = {name: reveal(content) for name, content in mounted_files(stack)}
     for name, content in files.items():
         _write_readable(home.rendered / name, content)
+    write_checkout(stack, home)
     for left in home.rendered.iterdir():
-        if left.name not in files:
+        if left.name not in {*files, _CHECKOUT}:
             left.unlink()
     write_private(home.compose_env, variables_file(variables(stack, home) | dict(machine or {})))
+
+
+def write_checkout(stack: Stack, home: Home) -> None:
+    """Tell the steps which commit the checkout is at, and what is in it. They read it each time: no container that has
+    it mounted has to be made anew for another commit."""
+    commit = stack.variables["CHECKOUT_COMMIT"] or "unknown"
+    _write_readable(home.rendered / _CHECKOUT, f"{commit} {sources_digest(REPO)}\n")
 
 
 def written(service: Service, home: Home) -> datetime:
@@ -82,9 +91,12 @@ def remove_files(home: Home) -> None:
 
 def _write_readable(file: Path, content: str) -> None:
     """Write in place: a running container has mounted this very file."""
+    file.parent.mkdir(mode=0o700, exist_ok=True)
     if not file.exists():
         file.touch(mode=0o600)
     if file.read_text() != content:
         file.chmod(0o600)
-        file.write_text(content)
+        with file.open("r+") as opened:  # never empty for those who read it meanwhile
+            opened.write(content)
+            opened.truncate()
     file.chmod(0o444)

@@ -6,8 +6,9 @@ upstream's name and tag; it gets the tag's version as the argument VERSION, and 
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,27 @@ class Build:
                     found[full_name(image)] = None
                 stages |= set(words[3:4])
         return list(found)
+
+    def digest(self) -> str:
+        """What of this checkout the image is made of: the Dockerfile, the files that it copies, and how it is built.
+        An image with the same digest is not older than the checkout, wherever it was built."""
+        digest = hashlib.sha256(repr((self.target, sorted(self.arguments.items()))).encode())
+        digest.update(self.dockerfile.read_bytes())
+        for file in sorted(set(self._copied())):
+            name, executable = file.relative_to(self.context).as_posix(), file.stat().st_mode & 0o100
+            digest.update(f"{name}\0{executable}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def _copied(self) -> Iterator[Path]:
+        """The files that the Dockerfile takes from its context; bytecode is left out, as .dockerignore does."""
+        for line in self.dockerfile.read_text().splitlines():
+            command, *words = line.split() or [""]
+            if command != "COPY" or any(word.startswith("--from=") for word in words):
+                continue
+            for pattern in (word.strip("/") for word in words[:-1] if not word.startswith("--")):
+                for found in [self.context] if pattern == "." else self.context.glob(pattern):
+                    files = found.rglob("*") if found.is_dir() else [found]
+                    yield from (file for file in files if file.is_file() and "__pycache__" not in file.parts)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from platform_cli.home import REPO
 from platform_cli.local.processes import port_holders
 
 MEGABYTE = 1 << 20
-MOUNTED = ("airbyte", "compose", "dags", "dbt_project", "projects")
-"""What containers are shown of the checkout."""
+SHOWN = ("airbyte", "compose", "contract", "dags", "dbt_project", "pipelines", "projects", "serving")
+"""What containers are shown of the checkout: mounted, or copied into their images."""
 # RFC 1123, 2.1
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
@@ -76,11 +76,11 @@ def _certificate_findings(certificate: str, key: str) -> Iterator[str]:
 
 def _checkout_findings() -> Iterator[str]:
     """Containers run as users of their own, who must be able to read what of the checkout they are shown."""
-    unreadable = [file for part in MOUNTED for file in sorted((REPO / part).rglob("*")) if _is_hidden(file)]
+    unreadable = [file for part in SHOWN for file in sorted((REPO / part).rglob("*")) if _is_hidden(file)]
     if unreadable:
         yield (
             f"containers may not read {unreadable[0]} (and {len(unreadable) - 1} more): "
-            f"chmod -R go+rX {' '.join(str(REPO / part) for part in MOUNTED)}"
+            f"chmod -R go+rX {' '.join(str(REPO / part) for part in SHOWN)}"
         )
 
 

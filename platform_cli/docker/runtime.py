@@ -102,16 +102,23 @@ class DockerRuntime:
         files.write_files(self.stack, self.home, group)
 
     def _provide_images(self, progress: Progress) -> None:
-        """Build those of ours that are missing, and pull those of upstream's."""
+        """Pull those of upstream's that are missing, and build those of ours that are, or that the checkout is not any
+        more what they were built from."""
         wanted = [image for image in stack_images(self.stack.settings) if image.wanted(self.stack.profiles)]
         there = present(self.engine, [image.name for image in wanted])
         missing = [image for image in wanted if image.name not in there]
+        older = [
+            image
+            for image in wanted
+            if image.build and image.name in there and there[image.name].is_older_than(image.build)
+        ]
         for image in missing:
             if image.build is None:
                 self._pull(image.name, progress)
-        ours = plan(missing, there, from_packages=False, fresh=False).steps
-        if ours:
+        if any(image.build for image in missing):
             check_disk(self.engine, int(self.stack.settings["PREFLIGHT_BUILD_DISK_MB"]))
+        ours = plan([*missing, *older], there, from_packages=False, fresh=False).steps
+        if ours:
             Builder(self.engine, self.home, progress).run(ours)
 
     def _pull(self, name: str, progress: Progress) -> None:
@@ -239,6 +246,7 @@ class DockerRuntime:
 
     def step(self, module: str = STEPS_MODULE, keep: Iterable[str] = ()) -> Program:
         """A container of the steps' service for one call, which sees the caller's directory at its own path."""
+        files.write_checkout(self.stack, self.home)
         here = Path.cwd()
         options = [f"--volume={here}:{here}", f"--workdir={here}"]
         return self._container(STEPS_SERVICE, ("python", "-m", module), options, (k for k in keep if k in os.environ))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contract import artifact_digest
+from contract import STEP_SOURCES, artifact_digest, sources_digest
 
 
 @pytest.fixture
@@ -60,3 +60,21 @@ def test_an_empty_or_missing_directory_has_no_digest(tmp_path: Path) -> None:
     for directory in (tmp_path / "empty", tmp_path / "missing"):
         with pytest.raises(FileNotFoundError, match="no model files"):
             artifact_digest(directory)
+
+
+def test_each_part_of_a_step_counts_and_what_tools_leave_does_not(tmp_path: Path) -> None:
+    digests = [sources_digest(tmp_path)]
+    for part in STEP_SOURCES:
+        (tmp_path / part / "deep").mkdir(parents=True)
+        (tmp_path / part / "deep" / "a").write_text(part)
+        digests.append(sources_digest(tmp_path))
+    assert len(set(digests)) == len(digests)
+    for name in (
+        "projects/deep/__pycache__/a.pyc",
+        "dbt_project/target/run.json",
+        "dbt_project/logs/dbt.log",
+        "docs/a",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("left by a tool, or no part of a step")
+    assert sources_digest(tmp_path) == digests[-1]

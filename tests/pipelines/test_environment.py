@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from contract import sources_digest
 from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.warehouse import connect
@@ -53,6 +54,32 @@ def test_the_commit_tells_of_changed_files(env: Environment, tmp_path: Path) -> 
     (tmp_path / "a").write_text("2")
     assert replace(env).commit == f"{clean}-dirty"
     assert replace(env, declared_commit="abc").commit == "abc"
+
+
+def test_in_a_container_the_commit_is_what_the_machine_said_unless_files_have_changed_since(
+    env: Environment, tmp_path: Path
+) -> None:
+    repo, state = tmp_path / "repo", tmp_path / "state"
+    code = repo / "projects" / "shop" / "train.py"
+    code.parent.mkdir(parents=True)
+    code.write_text("1")
+
+    def commit() -> str:
+        return replace(env, repo=repo, checkout_state=str(state)).commit
+
+    assert commit() == "unknown"
+    state.write_text(f"abc {sources_digest(repo)}\n")
+    assert commit() == "abc"
+    (repo / "projects" / "shop" / "__pycache__").mkdir()
+    (repo / "projects" / "shop" / "__pycache__" / "train.pyc").write_text("made by a tool")
+    assert commit() == "abc"
+    code.write_text("2")
+    assert commit() == "abc-dirty"
+    state.write_text("abc-dirty 0\n")
+    assert commit() == "abc-dirty"
+    state.write_text("unknown 0\n")
+    assert commit() == "unknown"
+    assert replace(env, repo=repo, checkout_state=str(state), declared_commit="def").commit == "def"
 
 
 def test_a_database_that_is_down_is_told_without_its_password(env: Environment) -> None:

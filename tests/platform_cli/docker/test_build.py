@@ -13,6 +13,7 @@ from platform_cli.docker import images
 from platform_cli.docker.build import (
     ORIGIN,
     RECIPE,
+    SOURCES,
     Builder,
     Plan,
     Present,
@@ -88,6 +89,7 @@ def test_a_file_system_is_made_again_only_if_its_recipe_changed_or_on_demand(sta
 
 
 def test_the_model_of_a_build(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     step = Step("ours:1", Build(tmp_path / "Dockerfile", tmp_path, "web", {"VERSION": "1"}), "checkout")
     assert step.build is not None
     loan = Lent({"certificates": Path("/etc/own.crt")}, {"HTTPS_PROXY": "http://p"})
@@ -100,13 +102,22 @@ def test_the_model_of_a_build(tmp_path: Path) -> None:
                     "dockerfile": str(tmp_path / "Dockerfile"),
                     "target": "web",
                     "args": {"HTTPS_PROXY": "http://p", "VERSION": "1"},
-                    "labels": {ORIGIN: "checkout"},
+                    "labels": {ORIGIN: "checkout", SOURCES: step.build.digest()},
                     "secrets": ["certificates"],
                 },
             }
         },
         "secrets": {"certificates": {"file": "/etc/own.crt"}},
     }
+
+
+@pytest.mark.parametrize(("origin", "older"), [("checkout", True), ("packages", False), ("", False)])
+def test_only_what_the_platform_built_of_another_state_is_older(tmp_path: Path, origin: str, older: bool) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    build = Build(tmp_path / "Dockerfile", tmp_path)
+    labels = {ORIGIN: origin} if origin else {}
+    assert Present("id", "layers", 1, "amd64", labels).is_older_than(build) is older
+    assert not Present("id", "layers", 1, "amd64", labels | {SOURCES: build.digest()}).is_older_than(build)
 
 
 def test_images_that_the_engine_has(docker: FakeDocker) -> None:
@@ -139,6 +150,7 @@ def test_a_build_that_fails_shows_the_end_of_its_log_and_what_to_do(
 def test_a_variable_in_the_model_is_no_variable_of_compose(
     docker: FakeDocker, home: Home, progress: Progress, tmp_path: Path
 ) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     docker.answer("image inspect", "echo []")
     docker.answer("compose --project-name=mlops-images", f"cat >{tmp_path}/model; exit 1")
     with pytest.raises(PlatformError):

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from contract import sources_digest
 from platform_cli.docker import runtime as module
+from platform_cli.docker.build import ORIGIN, SOURCES
 from platform_cli.docker.engine import Engine
 from platform_cli.docker.images import stack_images
 from platform_cli.docker.runtime import DockerRuntime
@@ -44,10 +46,11 @@ class Scene:
         self.set({})
         self.runtime = DockerRuntime(self.stack, home, Engine.find())
 
-    def have_images(self, *names: str) -> None:
-        """The engine has these images, and no other."""
+    def have_images(self, *names: str, older: str = "") -> None:
+        """The engine has these images, and no other; the one named `older` was built from another state."""
         blank = {"Id": "sha256:x", "RootFS": {}, "Size": 1, "Architecture": "amd64", "RepoDigests": []}
-        found = [{**blank, "RepoTags": [name]} for name in names]
+        labels = {ORIGIN: "checkout", SOURCES: "another"}
+        found = [{**blank, "RepoTags": [name], "Config": {"Labels": labels if name == older else {}}} for name in names]
         self.docker.answer("image inspect", f"echo '{json.dumps(found)}'")
 
     def command(self, words: str, script: str) -> None:
@@ -175,6 +178,16 @@ def test_an_image_that_cannot_be_built_is_told_with_the_end_of_its_log(scene: Sc
     assert not [call for call in scene.docker.calls if " up " in call], "nothing was started"
 
 
+def test_an_image_that_is_older_than_the_checkout_is_built_again(scene: Scene) -> None:
+    names = [image.name for image in stack_images(scene.stack.settings)]
+    (serving,) = (name for name in names if name.startswith("mlops-serving:"))
+    scene.have_images(*names, older=serving)
+    built = scene.docker.directory / "built"
+    scene.docker.answer("compose --project-name=mlops-images", f"cat >>{built}")
+    scene.up()
+    assert json.loads(built.read_text())["services"]["image"]["image"] == serving
+
+
 def test_an_image_that_no_registry_gives_can_be_made_or_loaded(scene: Scene) -> None:
     scene.have_images(*(image.name for image in stack_images(scene.stack.settings) if "prom/prom" not in image.name))
     scene.docker.answer("pull", "echo 'dial tcp: lookup registry-1.docker.io: no such host'; exit 1")
@@ -203,6 +216,8 @@ def test_a_step_sees_the_callers_directory(scene: Scene, tmp_path: Path, monkeyp
     assert {f"--volume={tmp_path}:{tmp_path}", f"--workdir={tmp_path}", "--no-TTY"} <= set(program.command)
     assert [word for word in program.command if word.startswith("--env=")] == ["--env=MLFLOW_TRACKING_USERNAME"]
     assert "--entrypoint=/platform/compose/with-secrets.sh" in program.command
+    commit, digest = (scene.runtime.home.rendered / "checkout").read_text().split()
+    assert (commit, digest) == (scene.stack.variables["CHECKOUT_COMMIT"], sources_digest(REPO))
 
 
 def test_each_home_is_a_project_of_its_own(tmp_path: Path) -> None:

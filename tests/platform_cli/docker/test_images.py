@@ -107,6 +107,37 @@ def test_the_images_that_a_dockerfile_begins_from(tmp_path: Path) -> None:
     assert Build(file, arguments={"PYTHON_IMAGE": "own:1"}).bases() == ["own:1", "debian:latest"]
 
 
+def test_an_image_is_made_of_its_dockerfile_and_what_it_copies(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "Dockerfile", "FROM x AS y\nCOPY app app\nCOPY --chown=1 web/*.py /web/\nCOPY --from=y other /\n"
+    )
+    for name in ("app/sub/a.txt", "web/b.py"):
+        write(tmp_path / name, "one")
+    build = Build(file, tmp_path)
+    digests = [build.digest()]
+    for name in ("other/c", "web/compose.yml", "app/__pycache__/a.pyc"):
+        write(tmp_path / name, "is not copied")
+        assert build.digest() == digests[0], name
+    for name in ("app/sub/a.txt", "app/new", "web/b.py"):
+        write(tmp_path / name, "two")
+        digests.append(build.digest())
+    (tmp_path / "app/new").chmod(0o755)
+    digests.append(build.digest())
+    digests += [replace(build, target="y").digest(), replace(build, arguments={"A": "1"}).digest()]
+    write(file, file.read_text() + "USER 7\n")
+    digests.append(build.digest())
+    assert len(set(digests)) == len(digests)
+
+
+def test_what_people_write_makes_no_image_older(home: Home) -> None:
+    """It is mounted: a new project needs no new image."""
+    for image in stack_images(load_settings(home)):
+        if image.build is not None:
+            copied = {file.relative_to(REPO).parts for file in image.build._copied()}
+            assert not {parts[0] for parts in copied} & {"projects", "dags", "dbt_project", "airbyte", "docs", "tests"}
+            assert not {parts[-1] for parts in copied} & {"compose.yml"}
+
+
 def test_a_recipe_is_found_by_the_images_name(recipes: Path) -> None:
     dockerfile = write(recipes / "prom/thing/Dockerfile")
     script = write(recipes / "debian/rootfs.sh")

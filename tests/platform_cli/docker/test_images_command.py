@@ -8,7 +8,8 @@ import yaml
 from typer.testing import CliRunner
 
 from platform_cli.docker import images
-from platform_cli.docker.build import ORIGIN
+from platform_cli.docker.build import ORIGIN, SOURCES
+from platform_cli.docker.images import stack_images
 from platform_cli.errors import PlatformError
 from platform_cli.main import app
 from platform_cli.stack import documents
@@ -37,11 +38,12 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def have(docker: FakeDocker, **origins: str) -> None:
-    """Let the engine have `NAME:1` of each origin."""
+    """Let the engine have `NAME:1` of each origin; what is from the checkout is from this state of it."""
+    (digest,) = (image.build.digest() for image in stack_images({}) if image.build)
     entries = [
         {
             "Id": name, "RepoTags": [f"{name}:1"], "RepoDigests": [], "Size": 2_000_000, "Architecture": "amd64",
-            "RootFS": {"Layers": [name]}, "Config": {"Labels": {ORIGIN: origin} if origin else None},
+            "RootFS": {"Layers": [name]}, "Config": {"Labels": {ORIGIN: origin, SOURCES: digest} if origin else None},
         }
         for name, origin in origins.items()
     ]  # fmt: skip
@@ -78,6 +80,17 @@ def test_a_set_that_is_not_complete_is_not_saved(docker: FakeDocker, tmp_path: P
         run("save", str(tmp_path / "set.tar.gz"))
     assert "made:1" in told.value.what
     assert "extra:1" not in told.value.what
+    assert not list(tmp_path.glob("set*"))
+
+
+def test_a_set_that_is_older_than_the_checkout_is_not_saved(docker: FakeDocker, tmp_path: Path) -> None:
+    have(docker, ours="checkout", made="packages", pulled="")
+    (tmp_path / "web" / "Dockerfile").write_text("FROM scratch\nUSER 7\n")
+    rows = {row["image"]: row["from"] for row in json.loads(run("list", "--json"))}
+    assert rows["ours:1"] == "another state of this checkout"
+    with pytest.raises(PlatformError, match="another state of this checkout") as told:
+        run("save", str(tmp_path / "set.tar.gz"))
+    assert "ours:1: platform images build" in told.value.what
     assert not list(tmp_path.glob("set*"))
 
 

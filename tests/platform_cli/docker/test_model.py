@@ -168,7 +168,7 @@ def test_containers_get_the_command_and_the_variables_that_processes_get(model: 
 def test_the_runtimes_differ_in_hosts_and_directories_and_two_things_more() -> None:
     here, there = (read_env_file(REPO / "compose" / f"runtime.{runtime}.env") for runtime in Runtime)
     assert here.keys() == there.keys()
-    assert [key for key in here if not key.endswith(("_HOST", "_DIR", "_REPO"))] == ["PLATFORM_COMMIT", "CODER_SCRAPE"]
+    assert [key for key in here if not key.endswith(("_HOST", "_DIR", "_REPO"))] == ["CHECKOUT_STATE", "CODER_SCRAPE"]
 
 
 def test_what_only_processes_are_told_is_known_by_name(home: Home) -> None:
