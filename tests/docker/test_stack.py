@@ -74,6 +74,26 @@ def test_what_a_step_did_is_known_with_its_commit(stack: Stack, demo: str) -> No
     assert commits == {head.stdout.strip()}
 
 
+def commit_of_a_step(engine: Engine, stack: Stack) -> str:
+    """What a task of Airflow's would say that it runs."""
+    words = ["compose/with-secrets.sh", "/opt/envs/pipelines/bin/python", "-c"]
+    program = "from pipelines.environment import Environment; print(Environment.from_env().commit)"
+    return engine.run("exec", containers(engine, stack)["airflow-scheduler"]["Id"], *words, program).stdout.strip()
+
+
+def test_a_step_knows_whether_its_commit_is_still_what_it_runs(stack: Stack, engine: Engine) -> None:
+    at_first = commit_of_a_step(engine, stack)
+    note = stack.checkout / "projects" / "flight_delay" / "note.txt"
+    try:
+        note.write_text("nobody has committed this")
+        assert commit_of_a_step(engine, stack) == f"{at_first.removesuffix('-dirty')}-dirty"
+        assert "nothing was changed" in stack.platform("up", check=True).stderr, "no service is started again for it"
+        assert commit_of_a_step(engine, stack) == at_first
+    finally:
+        note.unlink()
+        stack.platform("up", check=True)
+
+
 def test_a_service_that_dies_is_started_again(stack: Stack, demo: str, engine: Engine) -> None:
     for service in ("serving", "postgres"):
         before = containers(engine, stack)[service]["State"]
