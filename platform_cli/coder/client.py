@@ -34,7 +34,7 @@ class Refused(PlatformError):
     """Coder answered with an error: its status, and what it says."""
 
     def __init__(self, status: int, message: str, *, where: str) -> None:
-        super().__init__(f"Coder answered {status}: {message}", where=where, do="see `docker compose logs coder`")
+        super().__init__(f"Coder answered {status}: {message}", where=where, do="see `platform logs coder`")
         self.status = status
 
 
@@ -169,7 +169,7 @@ class Coder:
                 raise PlatformError(
                     f"the template's build is still {version.status} after {seconds:.0f} s",
                     where=self.url,
-                    do="see `docker compose logs coder`: is its provisioner busy, or without providers?",
+                    do="see `platform logs coder`: is its provisioner busy, or without providers?",
                     detail="\n".join(self.log_of(version)),
                 )
             time.sleep(POLL_SECONDS)
@@ -269,7 +269,7 @@ class Coder:
             raise PlatformError(
                 f"Coder does not answer ({error})",
                 where=self.url,
-                do="see `docker compose ps coder`; if it runs, check the address",
+                do="see `platform status`; if it runs, check the address",
             ) from None
         if answer.is_redirect:
             raise PlatformError(
