@@ -99,7 +99,8 @@ def list_images(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
         table.add_column(title, no_wrap=True, justify="right" if title == "SIZE" else "left")
     for row in rows:
         size = f"{int(row['size'] or 0) / 1e6:.0f} MB" if row["size"] else ""
-        table.add_row(str(row["image"]), size, str(row["from"]), str(row["note"]))
+        # a digest would leave no room for the rest
+        table.add_row(str(row["image"]).partition("@")[0], size, str(row["from"]), str(row["note"]))
     out.print(table)
 
 
