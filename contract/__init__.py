@@ -83,10 +83,14 @@ def sources_digest(repo: Path) -> str:
     for part in STEP_SOURCES:
         for file in sorted((repo / part).rglob("*")):
             name = file.relative_to(repo)
-            made = _MADE_BY_TOOLS & {*name.parts, "/".join(name.parts[:2])}
-            if not made and file.is_file():
+            if file.is_file() and not made_by_tools(name):
                 digest.update(f"{name.as_posix()}\0{_file_sha256(file)}\n".encode())
     return digest.hexdigest()
+
+
+def made_by_tools(path: Path) -> bool:
+    """Return whether a path, relative to the checkout, is of what tools leave there."""
+    return bool(_MADE_BY_TOOLS & {*path.parts, "/".join(path.parts[:2])})
 
 
 def example_output(predictions: Sequence[Any], by_class: Sequence[Sequence[float]] | None) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 from platform_cli.home import Home
@@ -64,11 +65,12 @@ class StackRuntime(Protocol):
     def status(self) -> list[ServiceStatus]:
         """How every service that stays is, checked now."""
 
-    def step(self, module: str = STEPS_MODULE, keep: Iterable[str] = ()) -> Program:
+    def step(self, module: str = STEPS_MODULE, keep: Iterable[str] = (), files: Collection[Path] = ()) -> Program:
         """What runs a module of the steps with all that a step is given.
 
         Args:
             keep: variables that are the caller's, where they are set.
+            files: the caller's, which it reads or writes as the caller; they may not exist yet.
 
         Raises:
             PlatformError: the steps' environment is not installed.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from pathlib import Path
 
 from platform_cli.commands.context import kept_runtime, open_running, open_runtime
 from platform_cli.commands.run import become
@@ -15,15 +17,16 @@ from platform_cli.stack.model import Runtime
 MODULE = "pipelines.authoring"
 
 
-def exec_offline(arguments: list[str]) -> None:
+def exec_offline(arguments: list[str], files: Collection[Path] = ()) -> None:
     """Become the command without a stack, in the foreground: only the environments have to be installed, or the images
-    built.
+    built. `files` are the caller's, which it reads or writes.
 
     Raises:
         PlatformError: they are not.
     """
     home = find_home()
-    become(open_runtime().step(MODULE) if kept_runtime(home) is Runtime.DOCKER else _program(home), arguments)
+    in_container = kept_runtime(home) is Runtime.DOCKER
+    become(open_runtime().step(MODULE, files=files) if in_container else _program(home), arguments)
 
 
 def _program(home: Home) -> Program:
@@ -34,6 +37,6 @@ def _program(home: Home) -> Program:
     return Program((str(environment.directory / "bin" / "python"), "-m", MODULE), os.environ | variables)
 
 
-def exec_with_stack(arguments: list[str]) -> None:
+def exec_with_stack(arguments: list[str], files: Collection[Path] = ()) -> None:
     """Become the command with all that a step is given; the stack has to run."""
-    become(open_running().step(MODULE), arguments)
+    become(open_running().step(MODULE, files=files), arguments)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from platform_cli.commands.authoring import exec_offline, exec_with_stack
+from platform_cli.home import REPO
 
 
 class Task(StrEnum):
@@ -35,6 +37,7 @@ def new(  # noqa: PLR0917 (the options of a command)
     Airbyte connection. Nothing is overwritten."""
     options = {"--from": source, "--task": task, "--key": key, "--event-time": event_time, "--target": target}
     words = [word for option, value in options.items() if value for word in (option, str(value))]
-    needs_warehouse = source is not None and not source.endswith(".csv")
-    run = exec_with_stack if needs_warehouse else exec_offline
-    run(["new", *words, *(["--json"] if as_json else []), "--", name])
+    table = Path(source) if source is not None and source.endswith(".csv") else None
+    run = exec_with_stack if source is not None and table is None else exec_offline
+    files = [REPO / "projects", *([table] if table else [])]
+    run(["new", *words, *(["--json"] if as_json else []), "--", name], files)

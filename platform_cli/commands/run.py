@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,12 +51,14 @@ def run_loop(runtime: StackRuntime, project: str) -> None:
         follow(airflow, start(airflow, f"{project}__monitor"))
 
 
-def exec_step(runtime: StackRuntime, arguments: list[str], keep: Iterable[str] = ()) -> None:
+def exec_step(
+    runtime: StackRuntime, arguments: list[str], keep: Iterable[str] = (), files: Collection[Path] = ()
+) -> None:
     """Become a step, in the foreground: its output and its exit code are the command's.
 
-    The variables `keep` are the step's as the caller has set them.
+    The variables `keep` are the step's as the caller has set them, `files` those of the caller that it reads or writes.
     """
-    become(runtime.step(keep=keep), arguments)
+    become(runtime.step(keep=keep, files=files), arguments)
 
 
 def become(program: Program, arguments: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,5 +24,7 @@ def score(
     where it stopped."""
     options = {"--version": version, "--alias": alias, "--engine": engine}
     given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    files = [Path(name) for name in (source, target) if name.endswith((".parquet", ".csv"))]
+    words = ["score", project, "--from", source, "--to", target, *given]
     # Spark starts the Java that this names
-    exec_step(open_running(), ["score", project, "--from", source, "--to", target, *given], keep=["JAVA_HOME"])
+    exec_step(open_running(), words, keep=["JAVA_HOME"], files=files)

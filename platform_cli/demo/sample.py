@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 from platform_cli.clients.airflow import FINAL, Airflow, DagRun
@@ -49,13 +50,13 @@ class Sample:
     runtime: StackRuntime
     airflow: Airflow
 
-    def step(self, name: str, *options: str, told: bool = True) -> dict[str, Any]:
-        """Run a step and return the JSON object that it prints last.
+    def step(self, name: str, *options: str, told: bool = True, files: Collection[Path] = ()) -> dict[str, Any]:
+        """Run a step and return the JSON object that it prints last; `files` are those it reads or writes here.
 
         Raises:
             PlatformError: the step failed; with its output.
         """
-        program = self.runtime.step()
+        program = self.runtime.step(files=files)
         began = time.monotonic()
         done = subprocess.run(
             [*program.command, name, PROJECT, *options],

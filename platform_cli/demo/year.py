@@ -110,7 +110,7 @@ def _release(sample: Sample, month: int, watch: DagRun) -> str:
 def _conclude(sample: Sample, book: Book, seconds: float) -> None:
     """The closing page: the table, the figures, and where the files are."""
     plot = book.file.with_suffix(".png")
-    sample.step("chart", "--rows", str(book.file), "--to", str(plot), told=False)
+    sample.step("chart", "--rows", str(book.file), "--to", str(plot), told=False, files=[plot])
     out.print()
     out.print(book.table())
     figures = book.summary()

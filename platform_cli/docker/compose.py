@@ -22,7 +22,8 @@ MANY_RESTARTS = 3
 class Container:
     """A service's container. `health` is empty without a health check, `check` what the last one said, `code` the exit
     code of one that has ended, `restarts` how often the engine has started it again by itself, `started` when it was
-    started last. `definition` is a digest of what it was made from, `image` its image's name, `image_id` which one."""
+    started last. `definition` is a digest of what it was made from, `image` its image's name, `image_id` which one,
+    `files` the single files of this machine that are mounted into it."""
 
     service: str
     id: str
@@ -35,6 +36,7 @@ class Container:
     check: str
     code: int
     restarts: int
+    files: tuple[Path, ...]
     one_shot: bool
 
     @property
@@ -124,5 +126,8 @@ def _container(entry: Mapping[str, Any], jobs: Collection[str]) -> Container:
         check=str(health["Log"][-1]["Output"]).strip() if health["Log"] else "",
         code=state["ExitCode"],
         restarts=int(entry["RestartCount"]),
+        files=tuple(
+            path for mount in entry["Mounts"] if mount["Type"] == "bind" and (path := Path(mount["Source"])).is_file()
+        ),
         one_shot=service in jobs,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contract import sources_digest
+from contract import made_by_tools, sources_digest
 from platform_cli.home import REPO, Home
 from platform_cli.stack.documents import compose_texts
 from platform_cli.stack.interpolate import interpolate
@@ -45,11 +45,16 @@ def write_checkout(stack: Stack, home: Home) -> None:
     _write_readable(home.rendered / _CHECKOUT, f"{commit} {sources_digest(REPO)}\n")
 
 
-def written(service: Service, home: Home) -> datetime:
-    """When what is mounted into a service was last changed."""
+def written(service: Service, scripts: Iterable[Path], home: Home) -> datetime:
+    """When something was last changed that a service reads when it starts: what is made for it, its inputs in the
+    checkout, and `scripts`, the single files of the checkout that its container has mounted."""
     names = [*(config.name for config in service.configs), f"{service.name}.env"]
     names += _GATEWAYS if service.name == "gateway" else []
-    times = [file.stat().st_mtime for name in names if (file := home.rendered / name).exists()]
+    read = [home.rendered / name for name in names]
+    read += [file for file in scripts if file.is_relative_to(REPO) and not file.is_relative_to(home.root)]
+    for entry in (REPO / path for path in service.local.inputs):
+        read += [entry, *(file for file in entry.rglob("*") if not made_by_tools(file.relative_to(REPO)))]
+    times = [file.stat().st_mtime for file in read if file.exists()]
     return datetime.fromtimestamp(max(times, default=0), UTC)
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from platform_cli.docker import files
+from platform_cli.docker import files as mounted
 from platform_cli.docker.build import Builder, check_disk, plan, present
 from platform_cli.docker.compose import Compose, Container, socket_group
 from platform_cli.docker.engine import DockerFailed, Engine
 from platform_cli.docker.images import stack_images
 from platform_cli.errors import PlatformError
-from platform_cli.home import Home
+from platform_cli.home import REPO, Home
 from platform_cli.local.progress import Progress
 from platform_cli.runtime import STEPS_MODULE, STEPS_SERVICE, Program, ServiceStatus
 from platform_cli.stack.model import Service, Stack
@@ -93,13 +94,13 @@ class DockerRuntime:
         ]
 
     def _is_outdated(self, container: Container) -> bool:
-        return files.written(self.stack.services[container.service], self.home) > container.started
+        return mounted.written(self.stack.services[container.service], container.files, self.home) > container.started
 
     def write_files(self) -> None:
         """Write what the containers are started from."""
         socket = self.engine.socket
         group = {"DOCKER_SOCKET_GROUP": socket_group(socket)} if socket is not None and socket.exists() else {}
-        files.write_files(self.stack, self.home, group)
+        mounted.write_files(self.stack, self.home, group)
 
     def _provide_images(self, progress: Progress) -> None:
         """Pull those of upstream's that are missing, and build those of ours that are, or that the checkout is not any
@@ -197,7 +198,7 @@ class DockerRuntime:
     def purge(self) -> None:
         """Delete the volumes."""
         self._all().run("down", "--remove-orphans", "--volumes", timeout=DOWN_SECONDS)
-        files.remove_files(self.home)
+        mounted.remove_files(self.home)
 
     def _all(self) -> Compose:
         """With the profiles that are not asked for any more: what was started with them goes too."""
@@ -244,12 +245,24 @@ class DockerRuntime:
 
     # -- programs ---------------------------------------------------------------------------------------------------
 
-    def step(self, module: str = STEPS_MODULE, keep: Iterable[str] = ()) -> Program:
-        """A container of the steps' service for one call, which sees the caller's directory at its own path."""
-        files.write_checkout(self.stack, self.home)
+    def step(self, module: str = STEPS_MODULE, keep: Iterable[str] = (), files: Collection[Path] = ()) -> Program:
+        """A container of the steps' service for one call, which sees the caller's directory at its own path. With
+        `files` it also sees theirs and the checkout, is the caller, and has a state directory of the caller's."""
+        mounted.write_checkout(self.stack, self.home)
         here = Path.cwd()
-        options = [f"--volume={here}:{here}", f"--workdir={here}"]
-        return self._container(STEPS_SERVICE, ("python", "-m", module), options, (k for k in keep if k in os.environ))
+        shown = {here}
+        options = [f"--workdir={here}", f"--env=LOGNAME={getpass.getuser()}"]
+        if files:
+            state = self.home.root / "steps"
+            state.mkdir(mode=0o700, exist_ok=True)
+            shown |= {REPO, state, *(file.resolve().parent for file in files)}
+            options += [f"--user={os.getuid()}:{os.getgid()}"]
+            options += [f"--env=PLATFORM_REPO={REPO}", f"--env=STEP_STATE_DIR={state}"]
+        # the engine would make a directory that is not there; and the root is the container's own
+        options += [f"--volume={path}:{path}" for path in sorted(shown) if path.is_dir() and path != path.parent]
+        # not what lies in the caller's directory, but what is in the image
+        command = ("python", "-P", "-m", module)
+        return self._container(STEPS_SERVICE, command, options, (k for k in keep if k in os.environ))
 
     def within(self, service: str, command: Sequence[str], keep: Iterable[str] = ()) -> Program:
         """A container of the service for one call."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import NoReturn
 
 from platform_cli.errors import PlatformError
@@ -238,7 +239,12 @@ class LocalRuntime:
 
     # -- programs ---------------------------------------------------------------------------------------------------
 
-    def step(self, module: str = STEPS_MODULE, keep: Iterable[str] = ()) -> Program:
+    def step(
+        self,
+        module: str = STEPS_MODULE,
+        keep: Iterable[str] = (),
+        files: Collection[Path] = (),  # noqa: ARG002 (a process of the caller's has them)
+    ) -> Program:
         """The steps' environment, with the variables of the steps' service.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,8 +31,11 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
     monkeypatch.setenv("PLATFORM_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(run.os, "execvpe", lambda _, words, variables: became.append((words, variables)))
     monkeypatch.setattr(Environment, "whole", lambda _: True)
-    running = SimpleNamespace(step=lambda module: Program(("/envs/python", "-m", module), {"WAREHOUSE_URL": "x"}))
-    monkeypatch.setattr(authoring, "open_running", lambda: running)
+
+    def step(module: str, files: Collection[Path]) -> Program:
+        return Program(("/envs/python", "-m", module), {"WAREHOUSE_URL": "x", "FILES": " ".join(map(str, files))})
+
+    monkeypatch.setattr(authoring, "open_running", lambda: SimpleNamespace(step=step))
 
     def call_it(*words: str) -> tuple[str, list[str], dict[str, str]]:
         became.clear()
@@ -62,8 +65,9 @@ def test_check_needs_no_stack(call: Call) -> None:
     ],
 )
 def test_new_needs_the_warehouse_for_a_table_only(call: Call, words: list[str], way: str) -> None:
-    found, arguments, _ = call(*words)
+    found, arguments, variables = call(*words)
     assert (found, arguments[0], arguments[-2:]) == (way, "new", ["--", "churn"])
+    assert way == "offline" or variables["FILES"] == str(REPO / "projects")
 
 
 def test_new_passes_on_what_is_said_of_the_columns(call: Call) -> None:

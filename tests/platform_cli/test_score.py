@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,12 +16,12 @@ from platform_cli.runtime import Program
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What the command becomes: program, arguments, environment."""
+    """What the command becomes: program, arguments, environment; FILES are those that the step is to see."""
     found: list[tuple[Any, ...]] = []
 
-    def step(*, keep: Iterable[str]) -> Program:
+    def step(*, keep: Iterable[str], files: Collection[Path]) -> Program:
         own = {name: os.environ[name] for name in keep if name in os.environ}
-        return Program(("python", "-m", "pipelines"), {"A": "1", **own})
+        return Program(("python", "-m", "pipelines"), {"FILES": " ".join(map(str, files)), **own})
 
     monkeypatch.setattr(score, "open_running", lambda: SimpleNamespace(step=step))
     monkeypatch.setattr(os, "execvpe", lambda *call: found.append(call))
@@ -36,7 +37,7 @@ def test_scoring_is_the_step_with_what_was_given(
     given = ["--version", "3", "--alias", "canary", "--engine", "spark"]
     assert CliRunner().invoke(app, ["score", *words, *given]).exit_code == 0
     command = ["python", "-m", "pipelines", "score", *words]
-    assert started == [("python", command, {"A": "1"}), ("python", [*command, *given], {"A": "1"})]
+    assert started == [("python", command, {"FILES": "new.csv"}), ("python", [*command, *given], {"FILES": "new.csv"})]
 
 
 def test_the_step_is_told_which_java_the_shell_names(
@@ -44,4 +45,4 @@ def test_the_step_is_told_which_java_the_shell_names(
 ) -> None:
     monkeypatch.setenv("JAVA_HOME", "/opt/java")
     CliRunner().invoke(app, ["score", "shop", "--from", "a.b", "--to", "a.c"])
-    assert started[0][2] == {"A": "1", "JAVA_HOME": "/opt/java"}
+    assert started[0][2] == {"FILES": "", "JAVA_HOME": "/opt/java"}

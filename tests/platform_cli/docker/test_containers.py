@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from contract import sources_digest
+from platform_cli.docker import files
 from platform_cli.docker import runtime as module
 from platform_cli.docker.build import ORIGIN, SOURCES
 from platform_cli.docker.engine import Engine
@@ -24,8 +26,9 @@ from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Runtime
 from tests.platform_cli.docker.fake_docker import FakeDocker
 
+YEAR_2242 = 2**33
 LATER = "2999-01-01T00:00:00.123456789Z"
-UNLESS_SAID = {"RestartCount": 0, "Image": "sha256:x"}
+UNLESS_SAID: dict[str, Any] = {"RestartCount": 0, "Image": "sha256:x", "Mounts": []}
 
 
 class Scene:
@@ -58,7 +61,7 @@ class Scene:
         self.docker.answer(f'{self.compose} "*" {words}', script)
 
     def set(self, different: dict[str, dict[str, Any]]) -> None:
-        """Every service's state as it should be, but for these; `RestartCount` and `Image` may be among their keys."""
+        """Every service's state as it should be, but for these; those of `UNLESS_SAID` may be among their keys."""
         entries = []
         for service in self.stack.started:
             state: dict[str, Any] = {"Status": "running", "ExitCode": 0, "Health": {"Status": "healthy", "Log": []}}
@@ -108,6 +111,37 @@ def test_what_was_made_of_something_else_is_made_anew(scene: Scene, change: dict
     assert scene.up().changed == 1
     removed = [call for call in scene.docker.calls if " rm " in call]
     assert [call.split()[-1] for call in removed] == (["gateway"] if "StartedAt" in change else [])
+
+
+@pytest.fixture
+def made(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Scene, Path]:
+    """A scene, and its checkout, which holds nothing yet."""
+    monkeypatch.setattr(files, "REPO", tmp_path / "checkout")
+    return scene, tmp_path / "checkout"
+
+
+@pytest.mark.parametrize(
+    ("service", "changed", "mounted", "outdated"),
+    [
+        ("prometheus", "compose/prometheus/rules/new.yml", [], True),
+        ("dbt-manifest", "dbt_project/models/new.sql", [], True),
+        ("dbt-manifest", "dbt_project/target/run.json", [], False),
+        ("gateway", "compose/ready.sh", ["compose/ready.sh"], True),
+        ("airflow-scheduler", "projects/new/train.py", ["projects"], False),
+    ],
+)
+def test_what_a_service_reads_of_the_checkout_when_it_starts_makes_it_outdated(
+    made: tuple[Scene, Path], service: str, changed: str, mounted: list[str], outdated: bool
+) -> None:
+    scene, checkout = made
+    file = checkout / changed
+    file.parent.mkdir(parents=True)
+    file.write_text("new")
+    os.utime(file, (YEAR_2242, YEAR_2242))
+    mounts = [{"Type": "bind", "Source": str(checkout / name)} for name in mounted]
+    scene.set({service: {"StartedAt": "2200-01-01T00:00:00Z", "Mounts": mounts}})
+    (container,) = (one for one in scene.runtime.compose.containers() if one.service == service)
+    assert scene.runtime._is_outdated(container) is outdated
 
 
 def test_a_changed_definition_is_brought_up(scene: Scene) -> None:
@@ -212,12 +246,31 @@ def test_a_step_sees_the_callers_directory(scene: Scene, tmp_path: Path, monkeyp
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
     monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
     program = scene.runtime.step("pipelines.authoring", keep=["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"])
-    assert program.command[-4:] == ("pipelines", "python", "-m", "pipelines.authoring")
+    assert program.command[-5:] == ("pipelines", "python", "-P", "-m", "pipelines.authoring")
     assert {f"--volume={tmp_path}:{tmp_path}", f"--workdir={tmp_path}", "--no-TTY"} <= set(program.command)
-    assert [word for word in program.command if word.startswith("--env=")] == ["--env=MLFLOW_TRACKING_USERNAME"]
+    given = [word for word in program.command if word.startswith("--env=")]
+    assert given == [f"--env=LOGNAME={getpass.getuser()}", "--env=MLFLOW_TRACKING_USERNAME"]
+    assert not [word for word in program.command if word.startswith("--user")]
     assert "--entrypoint=/platform/compose/with-secrets.sh" in program.command
     commit, digest = (scene.runtime.home.rendered / "checkout").read_text().split()
     assert (commit, digest) == (scene.stack.variables["CHECKOUT_COMMIT"], sources_digest(REPO))
+
+
+def test_a_step_with_files_of_the_callers_is_the_caller(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for directory in (here, there):
+        directory.mkdir()
+    monkeypatch.chdir(here)
+    named = [Path("out.parquet"), there / "in.csv", tmp_path / "nowhere" / "x.csv"]
+    command = scene.runtime.step(files=named).command
+    state = scene.runtime.home.root / "steps"
+    assert (state.stat().st_uid, state.stat().st_mode & 0o777) == (os.getuid(), 0o700)
+    assert f"--user={os.getuid()}:{os.getgid()}" in command
+    assert {f"--env=STEP_STATE_DIR={state}", f"--env=PLATFORM_REPO={REPO}", f"--workdir={here}"} <= set(command)
+    shown = {word.removeprefix("--volume=") for word in command if word.startswith("--volume=")}
+    assert shown == {f"{path}:{path}" for path in (here, there, REPO, state)}
 
 
 def test_each_home_is_a_project_of_its_own(tmp_path: Path) -> None:
