@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -91,6 +92,24 @@ def test_a_step_knows_whether_its_commit_is_still_what_it_runs(stack: Stack, eng
         assert commit_of_a_step(engine, stack) == at_first
     finally:
         note.unlink()
+        stack.platform("up", check=True)
+
+
+def test_a_person_writes_files_and_a_new_project_is_taken_up(stack: Stack, demo: str, tmp_path: Path) -> None:
+    """What steps in containers write for their caller is the caller's."""
+    scored, name = tmp_path / "scored.parquet", "engine_test"
+    stack.platform("score", "flight_delay", "--from", "marts.flight_delay_features", "--to", str(scored), check=True)
+    assert scored.stat().st_uid == os.geteuid()
+    written = [stack.checkout / "projects" / name, stack.checkout / "dbt_project" / "models" / name]
+    try:
+        stack.platform("new", name, "--from", "marts.flight_delay_features", check=True)
+        assert {path.stat().st_uid for path in written} == {os.geteuid()}
+        assert "dbt-manifest" in stack.platform("up", check=True).stderr, "it is what Airflow takes the models from"
+        checked = json.loads(stack.platform("check", name, "--json", check=True).stdout)
+        assert checked["passed"] is True
+    finally:
+        for path in written:
+            shutil.rmtree(path, ignore_errors=True)
         stack.platform("up", check=True)
 
 
