@@ -74,6 +74,8 @@ class DockerRuntime:
 
     def _wanting(self, found: Mapping[str, Container]) -> list[str]:
         """The services that are not as they should be, or that would be made from something else now."""
+        if not found:
+            return [service.name for service in self.stack.started]
         definitions = self.compose.definitions()
         images = present(self.engine, {container.image for container in found.values()})
 
