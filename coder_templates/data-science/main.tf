@@ -178,6 +178,13 @@ resource "docker_container" "workspace" {
     container_path = local.home
   }
 
+  # Filled by the platform, for all workspaces of a person. The engine makes it where it is not there yet.
+  volumes {
+    volume_name    = "${var.credentials_volumes}${local.owner}"
+    container_path = "/run/platform"
+    read_only      = true
+  }
+
   dynamic "networks_advanced" {
     for_each = toset(split(",", var.networks))
     content {

@@ -110,8 +110,9 @@ data "coder_parameter" "sharing" {
   }
 }
 
-# Given by the platform when it makes the workspace or renews what is in it; kept in the home by startup.sh, so a later
-# start without it finds the last one. Ephemeral: Coder forgets it after the build that it was given to.
+# Only for a Coder that is no part of the platform's stack, so that there is no volume with them (main.tf): given when the
+# platform makes the workspace or renews what is in it; kept in the home by startup.sh, so a later start without it finds
+# the last one. Ephemeral: Coder forgets it after the build that it was given to.
 data "coder_parameter" "credentials" {
   name         = "credentials"
   display_name = "Credentials"

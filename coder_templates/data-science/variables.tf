@@ -13,6 +13,12 @@ variable "networks" {
   default     = "mlops-workspaces,mlops_people"
 }
 
+variable "credentials_volumes" {
+  type        = string
+  description = "What the names of the volumes with people's credentials begin with; the owner's name follows."
+  default     = "coder-mlops-credentials-"
+}
+
 variable "agent_url" {
   type        = string
   description = "Coder's address inside these networks; empty: its public address."

@@ -17,6 +17,7 @@ from platform_cli.stack.envfile import read_env_file
 from platform_cli.stack.model import Stack
 from platform_cli.stack.secrets import Secret, reveal, write_private
 
+SERVICE = "coder"
 ADMIN = "admin"
 TEMPLATES = REPO / "coder_templates"
 TEMPLATE = "data-science"
@@ -27,6 +28,11 @@ HOSTS_FILE = REPO / "compose" / "runtime.docker.env"
 LOG_LINES = 40
 
 Say = Callable[[str], None]
+
+
+def is_part_of(stack: Stack) -> bool:
+    """Whether the stack runs a Coder of its own."""
+    return any(service.name == SERVICE for service in stack.running)
 
 
 def provision(coder: Coder, stack: Stack, home: Home, say: Say) -> None:
@@ -111,6 +117,12 @@ def _what_stays(template: Template | None) -> str:
     return "workspaces are still made from the version before" if template else "there is no version before it"
 
 
+def credentials_volumes(stack: Stack) -> str:
+    """What the names of the volumes with people's credentials begin with; a person's name follows."""
+    # the socket proxy lets workspaces have no volume whose name begins otherwise
+    return f"coder-{reveal(stack.variables['COMPOSE_PROJECT_NAME'])}-credentials-"
+
+
 def template_variables(stack: Stack) -> dict[str, str]:
     """What the template is told of the platform: networks and addresses as containers see them, images, and the owner's
     limits."""
@@ -118,6 +130,7 @@ def template_variables(stack: Stack) -> dict[str, str]:
     version, project = (reveal(stack.variables[name]) for name in ("PLATFORM_VERSION", "COMPOSE_PROJECT_NAME"))
     return {
         "networks": f"{settings['CODER_WORKSPACE_NETWORK']},{project}_people",
+        "credentials_volumes": credentials_volumes(stack),
         "agent_url": f"http://coder:{settings['CODER_PORT']}",
         "subdomain_apps": settings["CODER_APP_NAMES"],
         "images": settings["WORKSPACE_IMAGES"] or f"{IMAGE}:{version}",

@@ -9,8 +9,9 @@ import typer
 from rich.table import Table
 
 from platform_cli.coder.client import Coder
+from platform_cli.coder.credentials import share_credentials
 from platform_cli.coder.people import start_workspace
-from platform_cli.coder.provision import provision, sign_in
+from platform_cli.coder.provision import SERVICE, is_part_of, provision, sign_in
 from platform_cli.commands.context import open_running, open_runtime
 from platform_cli.errors import PlatformError
 from platform_cli.output import err, out
@@ -19,8 +20,6 @@ from platform_cli.stack.model import Service, Stack
 from platform_cli.users.environment import workspace_environment
 
 app = typer.Typer(no_args_is_help=True, help="Set up Coder, start people's workspaces in it, and see them.")
-
-SERVICE = "coder"
 
 Url = Annotated[
     str | None, typer.Option("--url", help="The address of a Coder elsewhere; without it, the stack's own.")
@@ -47,6 +46,9 @@ def start(
     runtime = open_running()
     stack = runtime.stack
     credentials = workspace_environment(runtime, name)
+    if url is None:
+        share_credentials(runtime, name, credentials)
+        credentials = {}
     with runtime.home.exclusively(), Coder(url or _own(stack).url) as coder:
         sign_in(coder, stack.settings["CODER_ADMIN_EMAIL"], stack.secrets["CODER_ADMIN_PASSWORD"], runtime.home, _say)
         _say(f"starting {name}'s workspace {workspace}")
@@ -76,11 +78,6 @@ def workspaces(
         healthy = "yes" if entry.healthy else "no" if entry.transition == "start" else ""
         table.add_row(entry.owner, entry.name, entry.transition, entry.status, healthy)
     out.print(table)
-
-
-def is_part_of(stack: Stack) -> bool:
-    """Whether the stack runs a Coder of its own."""
-    return any(service.name == SERVICE for service in stack.running)
 
 
 def set_up(runtime: StackRuntime, url: str | None = None) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from platform_cli.coder.credentials import remove_credentials
 from platform_cli.commands.context import open_runtime
 from platform_cli.docker.engine import NoEngine
 from platform_cli.errors import PlatformError
@@ -43,6 +44,7 @@ def down(
     err.print("The stack is down.")
     if purge:
         if runtime is not None:
+            remove_credentials(runtime)
             runtime.purge()
         home.purge()
         err.print(f"{home.root} is deleted.")

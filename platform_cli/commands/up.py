@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from platform_cli.coder.provision import is_part_of
 from platform_cli.commands import coder
 from platform_cli.commands.context import choose_runtime, keep_runtime, make_runtime, open_runtime
 from platform_cli.commands.status import services_table
@@ -75,7 +76,7 @@ def bring_up(settings: list[str], kind: Choice = Choice.AUTO) -> StackRuntime:
             )
         else:
             err.print("The stack is up already, nothing was changed.")
-        if coder.is_part_of(runtime.stack):
+        if is_part_of(runtime.stack):
             coder.set_up(runtime)
     return runtime
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from platform_cli.coder.credentials import share_credentials
+from platform_cli.coder.provision import is_part_of
 from platform_cli.commands.context import open_running
 from platform_cli.commands.run import run_step
 from platform_cli.errors import PlatformError, UsageError
@@ -19,7 +21,7 @@ from platform_cli.local.runtime import LocalRuntime
 from platform_cli.output import err, out
 from platform_cli.runtime import StackRuntime
 from platform_cli.stack.secrets import reveal
-from platform_cli.users.environment import find_programs
+from platform_cli.users.environment import find_programs, workspace_environment
 from platform_cli.users.kept import Kept
 from platform_cli.users.model import Person, Role, check_email, check_name
 from platform_cli.users.perform import Everyone, Outcome, levels_of, look, perform
@@ -55,6 +57,8 @@ def add(
     )
     if not outcome.done:
         err.print(f"{name} is {_a(role)} already; nothing was changed", highlight=False)
+    if is_part_of(runtime.stack):
+        share_credentials(runtime, name, {} if role is Role.VIEWER else workspace_environment(runtime, name))
 
 
 @app.command("disable")
@@ -74,6 +78,7 @@ def disable(name: Name, as_json: AsJson = False) -> None:
         plan,
         again=f"`platform users disable {name}` again: until then there is access where it failed",
     )
+    share_credentials(runtime, name, {})
     if outcome.done:
         err.print("whom Airflow and MLflow let in a moment ago, they may know for a minute more", highlight=False)
     else:
@@ -130,6 +135,7 @@ def env(
             key: reveal(value) for key, value in find_programs(runtime, name).environment(runtime, renew=renew).items()
         }
     if renew:
+        share_credentials(runtime, name, found)
         _write_down(runtime, "env_renew", {"person": name})
     if as_json:
         typer.echo(json.dumps(found, indent=2))

@@ -10,7 +10,8 @@ from platform_cli.clients.grafana import Grafana
 from platform_cli.clients.mlflow import MLflow
 from platform_cli.clients.serving import ModelServer
 from platform_cli.coder.client import Coder
-from platform_cli.coder.provision import sign_in
+from platform_cli.coder.provision import SERVICE as CODER
+from platform_cli.coder.provision import is_part_of, sign_in
 from platform_cli.runtime import StackRuntime
 from platform_cli.users.airflow import AirflowPlace
 from platform_cli.users.coder import CoderPlace
@@ -33,7 +34,7 @@ def open_places(runtime: StackRuntime) -> list[Place]:
     running = {service.name for service in stack.running}
     if "grafana" in running:
         places.append(GrafanaPlace(Grafana(_url(runtime, "grafana"), ADMIN, stack.secrets["GRAFANA_ADMIN_PASSWORD"])))
-    if "coder" in running:
+    if is_part_of(stack):
         places.append(CoderPlace(lambda: _coder(runtime)))
     server = ModelServer(_url(runtime, "serving"), stack.secrets["SERVING_ADMIN_KEY"])
     return [*places, MLflowProgramsPlace(mlflow), WarehousePlace(runtime), ServingPlace(server)]
@@ -47,7 +48,7 @@ def _url(runtime: StackRuntime, service: str) -> str:
 @contextmanager
 def _coder(runtime: StackRuntime) -> Iterator[Coder]:
     stack = runtime.stack
-    with Coder(_url(runtime, "coder")) as coder:
+    with Coder(_url(runtime, CODER)) as coder:
         email, password = stack.settings["CODER_ADMIN_EMAIL"], stack.secrets["CODER_ADMIN_PASSWORD"]
         sign_in(coder, email, password, runtime.home, lambda _: None)
         yield coder

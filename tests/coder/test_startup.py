@@ -114,6 +114,21 @@ def test_a_workspace_starts_twice_and_keeps_what_it_has(start: Start, home: Path
     assert environment_of(home, "code-server")["SERVING_API_KEY"] == "renewed"
 
 
+def test_a_workspace_that_somebody_made_in_coder_has_what_the_platform_put_into_the_persons_volume(
+    start: Start, home: Path, tmp_path: Path
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    start(PLATFORM_CREDENTIALS_DIR=str(volume), PLATFORM_CREDENTIALS='{"SERVING_API_KEY": "kept", "OTHER": "kept"}')
+    assert environment_of(home, "jupyter")["SERVING_API_KEY"] == "kept"
+    (volume / "credentials.sh").write_text("export SERVING_API_KEY='given'\n")
+    assert shell(home, 'printf %s "$SERVING_API_KEY"') == "given", "also in a shell of a workspace that runs"
+    start(PLATFORM_CREDENTIALS_DIR=str(volume))
+    for program in ("jupyter", "code-server"):
+        environment = environment_of(home, program)
+        assert (environment["SERVING_API_KEY"], environment["OTHER"]) == ("given", "kept")
+
+
 def test_credentials_that_cannot_be_read_do_not_replace_the_old_ones(start: Start, home: Path) -> None:
     start(PLATFORM_CREDENTIALS='{"SERVING_API_KEY": "old"}')
     done = start(PLATFORM_CREDENTIALS="{not json: secret")

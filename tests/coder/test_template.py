@@ -81,10 +81,16 @@ def test_apps_with_names_of_their_own_are_shared_if_the_owner_says_so_and_have_n
 
 def test_the_home_is_a_volume_of_the_workspace_that_nothing_makes_anew(planned: Planner, terraform: Terraform) -> None:
     plan = planned()
-    (mount,) = plan[CONTAINER]["volumes"]
-    assert (mount["volume_name"], mount["container_path"]) == ("coder-w1-home", "/home/coder")
+    (mount,) = (mount for mount in plan[CONTAINER]["volumes"] if mount["volume_name"] == "coder-w1-home")
+    assert (mount["container_path"], mount["read_only"]) == ("/home/coder", None)
     assert plan["docker_volume.home"]["name"] == "coder-w1-home"
     assert "ignore_changes = all" in (TEMPLATE / "main.tf").read_text()
+
+
+def test_it_reads_the_volume_with_the_credentials_of_its_person(planned: Planner) -> None:
+    (mount,) = (mount for mount in planned()[CONTAINER]["volumes"] if mount["volume_name"] != "coder-w1-home")
+    assert mount["volume_name"] == "coder-mlops-credentials-ana"
+    assert (mount["container_path"], mount["read_only"]) == ("/run/platform", True)
 
 
 def test_it_joins_the_networks_it_is_told(planned: Planner) -> None:

@@ -21,11 +21,13 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Page
 
+from platform_cli.coder.credentials import put_credentials
 from platform_cli.coder.provision import template_variables
 from platform_cli.docker.engine import Engine
 from platform_cli.home import REPO, Home
 from platform_cli.stack.compose import load_stack
 from platform_cli.stack.model import Runtime
+from platform_cli.stack.model import Stack as StackAsRead
 from tests.workspace_browser import (
     Workspace,
     answers,
@@ -124,17 +126,17 @@ class Container:
 
 
 @pytest.fixture(scope="module")
-def told(stack: Stack) -> dict[str, str]:
-    """What the template is told of this stack."""
-    return template_variables(load_stack(Home(stack.home), create_secrets=False, runtime=Runtime.DOCKER))
+def stack_as_read(stack: Stack) -> StackAsRead:
+    """The stack as the command reads it, which the template is told of."""
+    return load_stack(Home(stack.home), create_secrets=False, runtime=Runtime.DOCKER)
 
 
 @pytest.fixture(scope="module")
-def image(stack: Stack, told: dict[str, str], engine: Engine) -> str:
+def image(stack: Stack, stack_as_read: StackAsRead, engine: Engine) -> str:
     """The workspaces' image, which only its profile builds."""
     with mock.patch.dict(os.environ, {"COMPOSE_PROFILES": "workspace"}):
         stack.platform("images", "build", check=True, timeout=BUILD_SECONDS)
-    name = told["images"]
+    name = template_variables(stack_as_read)["images"]
     assert json.loads(engine.run("image", "inspect", name).stdout)[0]["Config"]["User"] == "1000"
     return name
 
@@ -158,13 +160,18 @@ def ana(stack: Stack) -> Person:
 
 @pytest.fixture(scope="module")
 def container(
-    told: dict[str, str], image: str, ana: Person, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+    stack_as_read: StackAsRead,
+    image: str,
+    ana: Person,
+    engine: Engine,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Container]:
-    """The person's workspace, after the template's start script has run in it; without a way to the internet, which
-    the network of Coder would give."""
+    """The person's workspace, as they would make it in Coder themselves, after the template's start script has run in
+    it; without a way to the internet, which the network of Coder would give."""
+    told = template_variables(stack_as_read)
+    put_credentials(engine, stack_as_read, ana.name, ana.programs)
     variables = {
         "JUPYTER_PREFIX": ana.prefix,
-        "PLATFORM_CREDENTIALS": json.dumps(ana.programs),
         "MLFLOW_TRACKING_URI": told["mlflow_url"],
         "SERVING_URL": told["serving_url"],
     }
@@ -173,11 +180,12 @@ def container(
     file.write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
     made = Container(engine, f"coder-{ana.name}-work")
     network = next(name for name in told["networks"].split(",") if name.endswith("_people"))
-    volume = f"{made.name}-home"
+    volume, credentials = f"{made.name}-home", told["credentials_volumes"] + ana.name
     try:
         engine.run(
             *("run", "--detach", "--init", f"--name={made.name}", f"--network={network}", f"--volume={volume}:{HOME}"),
             *("--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--shm-size=512m"),
+            f"--volume={credentials}:/run/platform:ro",
             *("--cpus=2", "--memory=4g", image, "sleep", "infinity"),
         )
         script = (TEMPLATE / "startup.sh").read_text()
@@ -186,7 +194,7 @@ def container(
     finally:
         print(made.run("sh", "-c", "tail -n 20 ~/.local/state/platform/*.log", check=False), file=sys.stderr)
         engine.run("rm", "--force", "--volumes", made.name, check=False)
-        engine.run("volume", "rm", "--force", volume, check=False)
+        engine.run("volume", "rm", "--force", volume, credentials, check=False)
 
 
 @pytest.fixture(scope="module")

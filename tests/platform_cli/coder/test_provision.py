@@ -214,6 +214,23 @@ def test_the_command_that_starts_a_workspace(
     assert "k3y" not in printed + said
 
 
+def test_in_the_stacks_own_coder_credentials_do_not_go_through_coder(
+    home: Home, server: ThreadingHTTPServer, state: State, monkeypatch: pytest.MonkeyPatch, platform: Any
+) -> None:
+    home.settings_file.write_text(f"COMPOSE_PROFILES=coder\nCODER_PORT={server.server_port}\n")
+    runtime = SimpleNamespace(stack=load_stack(home, create_secrets=True, runtime=Runtime.DOCKER), home=home)
+    shared: list[tuple[str, dict[str, Any]]] = []
+    for name in ("open_running", "open_runtime"):
+        monkeypatch.setattr(command, name, lambda: runtime)
+    monkeypatch.setattr(command, "workspace_environment", lambda runtime, name: {"KEY": Secret("k3y")})
+    monkeypatch.setattr(command, "share_credentials", lambda runtime, name, given: shared.append((name, given)))
+    platform("apply")
+    code, printed, _ = platform("start", "ana")
+    assert (code, printed.strip()) == (0, f"http://127.0.0.1:{server.server_port}/@ana/work")
+    assert shared == [("ana", {"KEY": Secret("k3y")})]
+    assert state.builds[-1]["credentials"] == "{}"
+
+
 def test_a_stack_without_coder_says_how_to_get_one(platform: Any) -> None:
     for words in (["apply"], ["workspaces"]):
         code, _, said = platform(*words)

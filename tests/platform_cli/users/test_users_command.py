@@ -57,7 +57,7 @@ def world(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         made.written.append((arguments[1], json.loads(arguments[2])))
 
     made.run = run
-    runtime = SimpleNamespace(home=home, stack=SimpleNamespace(settings=SETTINGS))
+    runtime = SimpleNamespace(home=home, stack=SimpleNamespace(settings=SETTINGS, running=[]))
     monkeypatch.setattr(users, "open_running", lambda: runtime)
     monkeypatch.setattr(users, "open_places", lambda _: [made.one, made.two, made.data])
     monkeypatch.setattr(users, "run_step", write_down)
@@ -71,6 +71,18 @@ def test_add_prints_the_password_alone_and_says_what_it_opens(world: World) -> N
     assert "one              made, scientist\n" in done.err
     assert "the password for one, two, told this once and kept nowhere" in done.err
     assert done.out.strip() not in done.err
+
+
+def test_where_coder_runs_workspaces_are_given_the_credentials_and_lose_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(users, "is_part_of", lambda stack: True)
+    monkeypatch.setattr(users, "workspace_environment", lambda runtime, name: {"WHO": name})
+    monkeypatch.setattr(users, "share_credentials", lambda runtime, name, given: shared.append((name, dict(given))))
+    for words in (["add", "ana", "--role", "scientist"], ["add", "ana", "--role", "viewer"], ["disable", "ana"]):
+        assert world.run(*words).code == 0
+    assert shared == [("ana", {"WHO": "ana"}), ("ana", {}), ("ana", {})]
 
 
 def test_add_again_says_that_there_is_nothing_to_do(world: World) -> None:
