@@ -32,7 +32,7 @@ WORKSPACE: dict[str, Any] = {
     "Labels": {"coder.owner": "ana"},
     "Volumes": None,
     "HostConfig": {
-        "Binds": ["coder-1f0e-home:/home/coder"],
+        "Binds": ["coder-1f0e-home:/home/coder:rw", "coder-mlops-credentials-ana:/run/platform:ro"],
         "NetworkMode": "bridge",
         "PortBindings": None,
         "RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0},
