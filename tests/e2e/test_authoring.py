@@ -19,7 +19,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from pipelines.authoring.scratch import PREFIX, open_scratch
+from pipelines.authoring.scratch import LOCK, PREFIX, open_scratch
 from pipelines.environment import Environment
 from tests.e2e.shop import REPO, SERVED_SECONDS, Shop
 from tools.scratch import Stack
@@ -108,6 +108,13 @@ class Garden(Shop):
             assert time.monotonic() < deadline, f"version {version} is not served"
             time.sleep(0.2)
 
+    def await_end_of_trials(self) -> None:
+        """Wait until PostgreSQL has seen that those who held a trial's lock are gone."""
+        deadline = time.monotonic() + SERVED_SECONDS
+        while self.sql("SELECT pid FROM pg_stat_activity WHERE application_name = %s", LOCK):
+            assert time.monotonic() < deadline, "a trial that was killed still has its session"
+            time.sleep(0.1)
+
     def remove(self) -> None:
         """Take away what the loop made of this project."""
         self.sql("DROP SCHEMA {name} CASCADE; DROP TABLE IF EXISTS marts.{name}_features, staging.stg_{name}")
@@ -192,6 +199,7 @@ def test_a_trial_that_is_interrupted_leaves_nothing(garden: Garden, number: sign
 def test_what_a_killed_trial_left_is_removed_by_the_next(garden: Garden) -> None:
     before = garden.traces()
     _interrupted(garden, signal.SIGKILL)
+    garden.await_end_of_trials()
     assert garden.traces()["schemas"], "nothing was left, so nothing is proved"
     with open_scratch(Environment.from_env(garden.variables)) as scratch:
         assert garden.traces()["schemas"] == [(scratch.name,)]
