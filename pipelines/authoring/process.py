@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from pipelines.errors import StepError
 
@@ -64,3 +66,23 @@ def _end(process: subprocess.Popen[str]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def end_programs(directory: Path) -> None:
+    """End what runs of a trial that was killed itself: its steps have sessions of their own, and start dbt. They are
+    known by the checkout below `directory` that they were given."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while (running := list(_programs(directory))) and time.monotonic() < deadline:
+        for pid in running:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _programs(directory: Path) -> Iterator[int]:
+    mark = f"PLATFORM_REPO={directory}/".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        # of somebody else, or gone meanwhile
+        with suppress(OSError):
+            if mark in (entry / "environ").read_bytes():
+                yield int(entry.name)

@@ -21,6 +21,7 @@ from psycopg import sql
 
 from pipelines import objects
 from pipelines.authoring import CODE
+from pipelines.authoring.process import end_programs
 from pipelines.environment import Environment
 from pipelines.warehouse import open_database
 
@@ -87,15 +88,15 @@ def open_scratch(env: Environment) -> Iterator[Scratch]:
 
 
 def remove(env: Environment, connection: Connection, name: str) -> None:
-    """Remove all that the trial `name` made: rows, objects, files, and at last its schema."""
-    for schema, table in _tables_with_project(connection):
-        connection.execute(sql.SQL("DELETE FROM {} WHERE project = %s").format(sql.Identifier(schema, table)), (name,))
+    """Remove all that the trial `name` made: objects, files, rows, and at last its schema."""
     s3 = objects.client(env)
     with objects.s3_errors(f"s3://{env.snapshots_bucket}/{name}"):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=env.snapshots_bucket, Prefix=f"{name}/"):
             for item in page.get("Contents", []):
                 s3.delete_object(Bucket=env.snapshots_bucket, Key=item["Key"])
     shutil.rmtree(_directory(env, name), ignore_errors=True)
+    for schema, table in _tables_with_project(connection):
+        connection.execute(sql.SQL("DELETE FROM {} WHERE project = %s").format(sql.Identifier(schema, table)), (name,))
     connection.execute("SET client_min_messages = warning")
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
 
@@ -110,6 +111,7 @@ def _sweep(env: Environment, connection: Connection) -> None:
         "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)", (PREFIX,)
     ).fetchall():
         if NAME.fullmatch(name) and _try_lock(connection, name):
+            end_programs(_directory(env, name))
             remove(env, connection, name)
             connection.execute("SELECT pg_advisory_unlock(hashtext(%s), hashtext(%s))", (LOCK, name))
 

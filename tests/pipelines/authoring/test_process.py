@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.authoring.process import run_whole
+from pipelines.authoring.process import end_programs, run_whole
 from pipelines.errors import StepError
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -47,3 +47,19 @@ def test_a_ctrl_c_while_a_program_is_being_started_ends_it_too(tmp_path: Path, m
     with pytest.raises(KeyboardInterrupt):
         run_whole(SLEEPS, os.environ, str(tmp_path), 60)
     assert [process.returncode for process in started] == [-signal.SIGTERM]
+
+
+def test_what_runs_of_a_killed_trial_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    checkouts = [tmp_path / name / "checkout" for name in ("killed", "killed-too", "another")]
+    started = [
+        subprocess.Popen(SLEEPS, env=os.environ | {"PLATFORM_REPO": str(checkout)}, start_new_session=True)
+        for checkout in checkouts
+    ]
+    try:
+        end_programs(tmp_path / "killed")
+        assert started[0].wait(10) == -signal.SIGKILL
+        assert [process.poll() for process in started[1:]] == [None, None]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
