@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,6 +73,11 @@ class Step:
     origin: str
 
     @property
+    def bases(self) -> list[str]:
+        """The images that it begins from."""
+        return self.build.bases() if self.build is not None else []
+
+    @property
     def rootfs(self) -> Path:
         """The script, where there is no Dockerfile."""
         file = recipe(self.name)
@@ -112,7 +119,7 @@ def plan(images: Sequence[Image], there: Mapping[str, Present], *, from_packages
     ours = tuple(Step(image.name, image.build, OURS) for image in images if image.build is not None)
     if not from_packages:
         return Plan(ours, ())
-    bases = [base for step in ours if step.build is not None for base in step.build.bases()]
+    bases = [base for step in ours for base in step.bases]
     steps, unmakeable = [], []
     for name in with_bases([*bases, *(image.name for image in images if image.build is None)]):
         if name in there and there[name].origin != PACKAGES:
@@ -165,7 +172,7 @@ def check_disk(engine: Engine, needed_mb: int) -> None:
 
 
 class Builder:
-    """Makes images one after the other; the output of each goes to a log of its own."""
+    """Makes images, as many at a time as there are cores; the output of each goes to a log of its own."""
 
     def __init__(self, engine: Engine, home: Home, progress: Progress, *, fresh: bool = False) -> None:
         self.engine = engine
@@ -174,14 +181,25 @@ class Builder:
         self.fresh = fresh
 
     def run(self, steps: Collection[Step]) -> None:
-        """Make them all.
+        """Make them all, each after those that it begins from. After a failure no other is begun.
 
         Raises:
             PlatformError: one could not be made; carries the end of its log.
         """
-        with lent(self.home.state / "lent") as loan:
-            for step in steps:
-                self._make(step, loan)
+        waiting, running = list(steps), dict[Future[None], Step]()
+        with lent(self.home.state / "lent") as loan, ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                while waiting or running:
+                    unmade = {full_name(step.name) for step in (*waiting, *running.values())}
+                    ready = [step for step in waiting if unmade.isdisjoint(step.bases)]
+                    waiting = [step for step in waiting if step not in ready]
+                    running |= {pool.submit(self._make, step, loan): step for step in ready}
+                    for made in wait(running, return_when=FIRST_COMPLETED).done:
+                        del running[made]
+                        made.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def _make(self, step: Step, loan: Lent) -> None:
         log = self.home.log_of(f"image-{re.sub(r'[^a-z0-9.-]+', '-', step.name)}")

@@ -160,6 +160,30 @@ def test_a_variable_in_the_model_is_no_variable_of_compose(
     assert '"A": "$$HOME"' in (tmp_path / "model").read_text()
 
 
+def test_what_does_not_begin_from_another_is_built_beside_it(
+    docker: FakeDocker, home: Home, progress: Progress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first two end only when both have begun, and the third is begun only when what it begins from has ended."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    steps = []
+    for name, base in (("one", "scratch"), ("other", "scratch"), ("above", "one:1")):
+        (tmp_path / name).write_text(f"FROM {base}\n")
+        steps.append(Step(f"{name}:1", Build(tmp_path / name), "checkout"))
+    entries = [
+        {"Id": "x", "RepoTags": [step.name], "RepoDigests": None, "Size": 1, "Architecture": "amd64", "RootFS": {}}
+        for step in steps
+    ]
+    docker.answer("image inspect", f"echo '{json.dumps(entries)}'")
+    docker.answer(
+        "compose --project-name=mlops-images",
+        f"""cd {tmp_path}; name=$(sed 's/.*"image": "\\([a-z]*\\):1".*/\\1/'); touch $name-began
+if test $name = above; then test -e one-ended; exit; fi
+for _ in $(seq 100); do test -e one-began -a -e other-began && touch $name-ended && exit; sleep 0.1; done; exit 1""",
+    )
+    Builder(Engine.find(), home, progress).run(steps)
+    assert (tmp_path / "above-began").exists()
+
+
 @pytest.mark.parametrize(
     ("log", "says"),
     [
