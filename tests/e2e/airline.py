@@ -16,7 +16,9 @@ from uuid import uuid4
 import boto3
 import psycopg
 
-REPO = Path(__file__).resolve().parents[2]
+from tests.e2e.steps import run_step
+from tools.scratch import REPO
+
 COPIED = ("airbyte", "dbt_project", "projects/flight_delay")
 LAYERS = """\
     +materialized: table
@@ -75,16 +77,7 @@ class Airline:
 
     def call(self, step: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a step."""
-        command = [f"{self.variables['ENVS_DIR']}/pipelines/bin/python", "-m", "pipelines", step, self.name, *options]
-        return subprocess.run(
-            command,
-            env=self.variables | variables,
-            cwd=REPO,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return run_step(self.variables | variables, step, self.name, *options, seconds=300)
 
     def step(self, step: str, *options: str) -> dict[str, Any]:
         """The result of a step that works."""

@@ -19,7 +19,9 @@ import psycopg
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-REPO = Path(__file__).resolve().parents[2]
+from tests.e2e.steps import run_step
+from tools.scratch import REPO
+
 SERVED_SECONDS = 30
 ROWS_A_MONTH = 1200
 
@@ -74,10 +76,7 @@ class Shop:
         self.file.write_text(text.replace(old, new))
 
     def call(self, step: str, *options: str) -> subprocess.CompletedProcess[str]:
-        command = [f"{self.variables['ENVS_DIR']}/pipelines/bin/python", "-m", "pipelines", step, self.name, *options]
-        return subprocess.run(
-            command, env=self.variables, cwd=REPO, capture_output=True, text=True, timeout=180, check=False
-        )
+        return run_step(self.variables, step, self.name, *options)
 
     def step(self, step: str, *options: str) -> dict[str, Any]:
         """The result of a step that works."""

@@ -21,8 +21,8 @@ import pytest
 
 from pipelines.authoring.scratch import LOCK, PREFIX, open_scratch
 from pipelines.environment import Environment
-from tests.e2e.shop import REPO, SERVED_SECONDS, Shop
-from tools.scratch import Stack
+from tests.e2e.shop import SERVED_SECONDS, Shop
+from tools.scratch import REPO, Stack
 
 ROWS = 2400
 COLUMNS = "plant_id text, planted_at timestamp, soil text, sun double precision, water integer, height double precision"

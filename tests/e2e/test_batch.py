@@ -15,8 +15,8 @@ import httpx
 import pandas as pd
 import pytest
 
-from tests.e2e.shop import REPO, Shop, open_shop
-from tools.scratch import Stack
+from tests.e2e.shop import Shop, open_shop
+from tools.scratch import REPO, Stack
 
 ROWS = 3600
 STARTED_SECONDS = 120

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.airline import REPO, Airline, open_airline
-from tools.scratch import Stack
+from tests.e2e.airline import Airline, open_airline
+from tools.scratch import REPO, Stack
 
 JANUARY, FEBRUARY, MARCH = 27004, 24951, 28834
 FLIGHTS = "flights/2013-02.csv"

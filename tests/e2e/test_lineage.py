@@ -14,8 +14,9 @@ import httpx
 import psycopg
 import pytest
 
-from tests.e2e.shop import REPO, Shop, open_shop
-from tools.scratch import Stack
+from tests.e2e.shop import Shop, open_shop
+from tests.e2e.steps import run_step
+from tools.scratch import REPO, Stack
 
 WAIT_SECONDS = 60
 LOST = "it ended without a word"
@@ -46,10 +47,7 @@ def ask(shop: Shop, *words: str) -> Any:
 
 
 def call(shop: Shop, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [f"{shop.variables['ENVS_DIR']}/pipelines/bin/python", "-m", "pipelines", *words]
-    return subprocess.run(
-        command, env=shop.variables, cwd=REPO, capture_output=True, text=True, timeout=60, check=False
-    )
+    return run_step(shop.variables, *words)
 
 
 def predict(shop: Shop) -> str:

@@ -16,7 +16,8 @@ from pipelines.monitoring import predictions
 from pipelines.project import Project, load_project
 from pipelines.release import watch
 from pipelines.release.begin import begin
-from tests.e2e.shop import REPO, Shop
+from tests.e2e.shop import Shop
+from tests.e2e.steps import run_step
 
 RELEASE = """\
 release:
@@ -125,13 +126,4 @@ def awaited(condition: Callable[[], Any], what: str) -> Any:
 
 def models(shop: Shop, *words: str, account: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`platform models …`, as its step."""
-    python = f"{shop.variables['ENVS_DIR']}/pipelines/bin/python"
-    return subprocess.run(
-        [python, "-m", "pipelines", "models", *words],
-        env=shop.variables | (account or {}),
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_step(shop.variables | (account or {}), "models", *words)
