@@ -72,7 +72,7 @@ for name in sys.argv[1:]:
 
 Visit = Callable[[str], Page]
 
-pytestmark = pytest.mark.usefixtures("demo")
+pytestmark = pytest.mark.usefixtures("year")
 
 
 @dataclass(frozen=True)
