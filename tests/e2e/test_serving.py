@@ -71,7 +71,7 @@ def test_a_moved_alias_serves_by_mlflows_webhook(stack: Stack, shop: Shop) -> No
                 shop.mlflow.set_registered_model_alias(shop.name, "champion", str(version))
                 wait_for(lambda v=version: predict(api, shop)["version"] == v, f"version {version} serves")
     finally:
-        stack.platform("up", "--set", "SERVING_POLL_SECONDS=1", check=True)
+        stack.platform("up", "--set", "SERVING_POLL_SECONDS=5", check=True)
 
 
 def test_a_webhook_that_mlflow_did_not_sign_is_refused(stack: Stack) -> None:
