@@ -128,11 +128,42 @@ def test_no_secret_stands_on_a_command_line(stack: Stack) -> None:
         assert not any(secret in words for secret in secrets), words
 
 
-def test_two_stacks_side_by_side_and_down_leaves_nothing_even_without_secrets(stack: Stack, bare_stack: Stack) -> None:
+def service_of(pid: int) -> str:
+    """The service that a process of a stack belongs to; empty if it is gone."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return next((v.partition(b"=")[2].decode() for v in variables if v.startswith(b"PLATFORM_SERVICE=")), "")
+
+
+def test_two_stacks_side_by_side_one_that_dies_while_it_starts_and_down_leaves_nothing(
+    stack: Stack, bare_stack: Stack
+) -> None:
     before = pids(stack)
-    bare_stack.platform("up", check=True)
-    assert all(entry["healthy"] for entry in bare_stack.status().values())
+    words = [str(PLATFORM), "up"]
+    environment = os.environ | {"PLATFORM_HOME": str(bare_stack.home)}
+    with subprocess.Popen(words, env=environment, cwd=REPO, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 60
+        while not (found := [pid for pid in bare_stack.processes() if service_of(pid) == "mlflow"]):
+            assert time.monotonic() < deadline
+            assert running.poll() is None
+            time.sleep(0.05)
+        os.kill(found[0], signal.SIGKILL)
+        _, said = running.communicate(timeout=300)
+    assert running.returncode == 0, said
+    assert all(entry["healthy"] for entry in bare_stack.status().values()), "it was started again"
     assert len(bare_stack.processes()) > 10
+
+    bare_stack.platform("down", check=True)
+    # PostgreSQL cannot start on data of another version
+    next((bare_stack.home / "data" / "postgres").rglob("PG_VERSION")).write_text("9\n")
+    done = bare_stack.platform("up")
+    assert done.returncode == 1
+    assert "error: postgres" in done.stderr
+    assert "logs/postgres.log" in done.stderr
+    assert "initialized by PostgreSQL version 9" in done.stderr
+
     (bare_stack.home / "secrets.env").unlink()
     bare_stack.platform("down", "--purge", "--yes", check=True)
     assert bare_stack.processes() == []
@@ -194,43 +225,6 @@ def test_a_wrong_setting_is_refused(bare_stack: Stack, line: str, words: list[st
     assert all(word in done.stderr for word in words), done.stderr
     assert "Traceback" not in done.stderr
     assert nothing_made(bare_stack)
-
-
-def test_a_service_killed_during_up_is_started_again_and_one_that_dies_is_named(bare_stack: Stack) -> None:
-    words = [str(PLATFORM), "up"]
-    environment = os.environ | {"PLATFORM_HOME": str(bare_stack.home)}
-    with subprocess.Popen(words, env=environment, cwd=REPO, stderr=subprocess.PIPE, text=True) as running:
-        deadline = time.monotonic() + 60
-        while not (found := [pid for pid in bare_stack.processes() if service_of(pid) == "mlflow"]):
-            assert time.monotonic() < deadline
-            assert running.poll() is None
-            time.sleep(0.05)
-        os.kill(found[0], signal.SIGKILL)
-        _, said = running.communicate(timeout=300)
-    assert running.returncode == 0, said
-    assert all(entry["healthy"] for entry in bare_stack.status().values())
-
-    bare_stack.platform("down", check=True)
-    # PostgreSQL cannot start on data of another version
-    version = next((bare_stack.home / "data" / "postgres").rglob("PG_VERSION"))
-    kept = version.read_text()
-    version.write_text("9\n")
-    done = bare_stack.platform("up")
-    assert done.returncode == 1
-    assert "error: postgres" in done.stderr
-    assert "logs/postgres.log" in done.stderr
-    assert "initialized by PostgreSQL version 9" in done.stderr
-    version.write_text(kept)
-    bare_stack.platform("up", check=True)
-
-
-def service_of(pid: int) -> str:
-    """The service that a process of a stack belongs to; empty if it is gone."""
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return ""
-    return next((v.partition(b"=")[2].decode() for v in variables if v.startswith(b"PLATFORM_SERVICE=")), "")
 
 
 def test_missing_secrets_are_not_made_anew_under_data(bare_stack: Stack) -> None:
