@@ -29,7 +29,8 @@ VARIABLES = {
     "declared_pipeline_run": "PLATFORM_PIPELINE_RUN",
 }
 AIRFLOW_ACTOR = "airflow:"
-_PROCESS = uuid4().hex[:12]
+_MARKS: dict[int, str] = {}
+"""What tells a process from all others, by its number: a fork has one of its own."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,9 @@ class Environment:
         of this process alone, ``<actor>/<random>``."""
         if self.declared_pipeline_run:
             return self.declared_pipeline_run
-        return self.actor if self.actor.startswith(AIRFLOW_ACTOR) else f"{self.actor}/{_PROCESS}"
+        if self.actor.startswith(AIRFLOW_ACTOR):
+            return self.actor
+        return f"{self.actor}/{_MARKS.setdefault(os.getpid(), uuid4().hex[:12])}"
 
     @property
     def trigger(self) -> str:
