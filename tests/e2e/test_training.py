@@ -33,19 +33,13 @@ def broken(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 @pytest.fixture(scope="module")
-def trading(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop whose version 1 is champion, for the tests that leave it so."""
-    with open_shop(tmp_path_factory.mktemp("trading"), stack.env) as opened:
+def overtaken(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, str]]:
+    """A shop whose version 1 is champion, and a candidate of the same rows that was judged when there was none."""
+    with open_shop(tmp_path_factory.mktemp("overtaken"), stack.env) as opened:
+        early = opened.step("train")["run_id"]
+        opened.step("evaluate", "--run-id", early)
         opened.release()
-        yield opened
-
-
-@pytest.fixture
-def released(trading: Shop) -> Iterator[Shop]:
-    """The shop `trading`, its declaration as it was when version 1 was made."""
-    text = trading.file.read_text()
-    yield trading
-    trading.file.write_text(text)
+        yield opened, early
 
 
 def newest_training(shop: Shop) -> Run:
@@ -133,47 +127,25 @@ def test_a_candidate_that_passes_becomes_champion_once(shop: Shop, tmp_path: Pat
     assert shop.champion() == 2
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "reason"),
-    [
-        ("minimum: 0.6", "minimum: 0.999", "does not reach 0.999"),
-        ("max_iter: 20", "max_iter: 1, max_leaf_nodes: 2", "worse than the champion's"),
-    ],
-)
-def test_a_refused_candidate_is_kept_with_the_reason(released: Shop, old: str, new: str, reason: str) -> None:
-    released.declare(old, new)
-    refused = released.release()
-    assert refused["version"] > 1
-    assert (refused["alias"], refused["passed"]) == (None, False)
-    assert reason in refused["gate"]
-    tags = released.mlflow.get_model_version(released.name, str(refused["version"])).tags
-    assert tags[GATE_TAG].startswith("refused: ")
-    assert reason in tags[GATE_TAG]
-    assert released.champion() == 1
-
-
-def test_the_champion_is_measured_on_the_candidates_rows(released: Shop) -> None:
-    released.step("train")
-    verdict = released.step("evaluate")
+def test_a_verdict_against_another_champion_is_stale_until_that_is_measured_on_the_candidates_rows(
+    overtaken: tuple[Shop, str],
+) -> None:
+    shop, early = overtaken
+    assert "judge it again" in shop.refused("register", "--run-id", early)
+    assert shop.champion() == 1
+    verdict = shop.step("evaluate", "--run-id", early)
     assert verdict["champion_version"] == 1
     assert verdict["candidate"] == verdict["champion"], "both were made of the same rows and seed"
 
 
-def test_a_verdict_against_another_champion_is_stale(shop: Shop) -> None:
-    early = shop.step("train")["run_id"]
-    shop.step("evaluate", "--run-id", early)
-    shop.release()
-    assert "judge it again" in shop.refused("register", "--run-id", early)
-    assert shop.champion() == 1
-
-
-def test_an_artifact_that_is_not_what_was_registered_is_not_loaded(released: Shop) -> None:
-    digest = released.mlflow.get_model_version(released.name, "1").tags[DIGEST_TAG]
-    released.mlflow.set_model_version_tag(released.name, "1", DIGEST_TAG, "0" * 64)
+def test_an_artifact_that_is_not_what_was_registered_is_not_loaded(overtaken: tuple[Shop, str]) -> None:
+    shop, early = overtaken
+    digest = shop.mlflow.get_model_version(shop.name, "1").tags[DIGEST_TAG]
+    shop.mlflow.set_model_version_tag(shop.name, "1", DIGEST_TAG, "0" * 64)
     try:
-        assert "not what was logged" in released.refused("evaluate")
+        assert "not what was logged" in shop.refused("evaluate", "--run-id", early)
     finally:
-        released.mlflow.set_model_version_tag(released.name, "1", DIGEST_TAG, digest)
+        shop.mlflow.set_model_version_tag(shop.name, "1", DIGEST_TAG, digest)
 
 
 def test_a_snapshot_that_was_changed_is_refused(shop: Shop) -> None:

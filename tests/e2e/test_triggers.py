@@ -35,6 +35,24 @@ def shop(stack: Stack, tmp_path: Path) -> Iterator[Shop]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def trading(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop whose version 1 is champion and serves, for the tests that leave it so."""
+    with open_shop(tmp_path_factory.mktemp("trading"), stack.env) as opened:
+        opened.await_served(opened.release()["version"])
+        yield opened
+
+
+@pytest.fixture
+def poisoned(trading: Shop) -> Iterator[Shop]:
+    """The shop `trading` with the orders of April, which the test spoils; afterwards it is as it was."""
+    text = trading.file.read_text()
+    trading.load(4)
+    yield trading
+    trading.file.write_text(text)
+    trading.sql("DELETE FROM {name}.orders WHERE order_id LIKE '4-%%'")
+
+
 def decide(shop: Shop, *options: str) -> tuple[bool, str]:
     """Whether a training begins, and the reason, which is also the newest row of the decisions."""
     done = shop.call("decide", *options)
@@ -128,23 +146,19 @@ def refused_by_the_gate(shop: Shop, told: str) -> None:
     shop.await_served(1)
 
 
-def test_a_month_in_other_units_is_found_by_the_monitor_and_refused_by_the_gate(shop: Shop) -> None:
-    shop.await_served(shop.release()["version"])
-    shop.load(4)
-    shop.sql("UPDATE {name}.orders SET price = price * 100 WHERE order_id LIKE '4-%%'")
-    shop.step("replay", "--month", "4", "--rows", "600")
-    found = shop.step("monitor")
+def test_a_month_in_other_units_is_found_by_the_monitor_and_refused_by_the_gate(poisoned: Shop) -> None:
+    poisoned.sql("UPDATE {name}.orders SET price = price * 100 WHERE order_id LIKE '4-%%'")
+    poisoned.step("replay", "--month", "4", "--rows", "600")
+    found = poisoned.step("monitor")
     assert found["drift"] is True
     assert "price" in found["drifted"]
     assert found["lost_performance"] is True
-    refused_by_the_gate(shop, "does not reach 0.6")
+    refused_by_the_gate(poisoned, "does not reach 0.6")
 
 
-def test_a_month_with_half_its_values_missing_is_refused_by_the_server_and_by_the_gate(shop: Shop) -> None:
-    shop.declare("minimum: 0.6", "minimum: 0.8")
-    shop.await_served(shop.release()["version"])
-    shop.load(4)
-    shop.sql("UPDATE {name}.orders SET price = NULL WHERE order_id LIKE '4-%%' AND items < 2")
-    told = shop.refused("replay", "--month", "4", "--rows", "600")
+def test_a_month_with_half_its_values_missing_is_refused_by_the_server_and_by_the_gate(poisoned: Shop) -> None:
+    poisoned.declare("minimum: 0.6", "minimum: 0.8")
+    poisoned.sql("UPDATE {name}.orders SET price = NULL WHERE order_id LIKE '4-%%' AND items < 2")
+    told = poisoned.refused("replay", "--month", "4", "--rows", "600")
     assert "field 'price': expected a finite number, got null" in told
-    refused_by_the_gate(shop, "does not reach 0.8")
+    refused_by_the_gate(poisoned, "does not reach 0.8")
