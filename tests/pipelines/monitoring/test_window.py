@@ -33,7 +33,7 @@ Look = Callable[..., Window | None]
 @pytest.fixture
 def env(postgres: Postgres, variables: dict[str, str]) -> Environment:
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        Tables(connection).prepare_months([NOW, NOW - timedelta(days=31)])
+        Tables(connection).prepare_months([NOW - timedelta(days=days) for days in range(31)])
         connection.execute("TRUNCATE predictions; DROP TABLE IF EXISTS orders")
     url = postgres.url("pipelines")
     with psycopg.connect(url, autocommit=True) as connection:
