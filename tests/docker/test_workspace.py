@@ -6,7 +6,6 @@ template's start script in that container, and its proxy by a tunnel from this m
 from __future__ import annotations
 
 import json
-import os
 import socketserver
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 from uuid import uuid4
 
 import pytest
@@ -43,7 +41,6 @@ from tools.scratch import Stack
 
 TEMPLATE = REPO / "coder_templates" / "data-science"
 HOME = "/home/coder"
-BUILD_SECONDS = 1500.0
 CHUNK = 65536
 # standard input and output, to and from a port of the container's loopback
 ENTRANCE = """\
@@ -134,8 +131,6 @@ def stack_as_read(stack: Stack) -> StackAsRead:
 @pytest.fixture(scope="module")
 def image(stack: Stack, stack_as_read: StackAsRead, engine: Engine) -> str:
     """The workspaces' image, which only its profile builds."""
-    with mock.patch.dict(os.environ, {"COMPOSE_PROFILES": "workspace"}):
-        stack.platform("images", "build", check=True, timeout=BUILD_SECONDS)
     name = template_variables(stack_as_read)["images"]
     assert json.loads(engine.run("image", "inspect", name).stdout)[0]["Config"]["User"] == "1000"
     return name
