@@ -4,7 +4,7 @@ PLATFORM := .venv/bin/platform
 TEST := .venv/bin/python tools/test.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test test-unit test-e2e lint format locks dashboards bench bench-containers bench-serving bench-drift venv venv-dev installed
+.PHONY: help demo up down status test test-unit test-e2e test-year lint format locks dashboards bench bench-containers bench-serving bench-drift venv venv-dev installed
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ test-unit: installed ## only the tests that need no service
 
 test-e2e: installed ## only the tests on a real stack
 	@$(TEST) e2e
+
+test-year: installed ## the first months of the sample's year, as `platform demo --year` tells them: ten minutes
+	@$(TEST) year
 
 lint: installed ## format, lint and types
 	@.venv/bin/ruff format --check .

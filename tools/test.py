@@ -1,6 +1,6 @@
 """Runs the tests of each package inside that package's own environment, and closes with the count of all.
 
-test.py [unit|programs|docker|clients|live|e2e|all] [PYTEST ARGUMENTS…]
+test.py [unit|programs|docker|clients|live|e2e|year|all] [PYTEST ARGUMENTS…]
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ E2E = (
     Suite("pipelines", ("tests/e2e",), without=_SECOND_STACK, overlays=_E2E, label="stack 1"),
     Suite("pipelines", _SECOND_STACK, overlays=_E2E, label="stack 2"),
 )
+# The sample's year takes longer than it is worth each time.
+YEAR = Suite("pipelines", ("tests/year",))
 SUITES: dict[str, tuple[tuple[Suite, ...], ...]] = {
     "unit": (UNIT,),
     "programs": (PROGRAMS,),
@@ -112,9 +114,10 @@ SUITES: dict[str, tuple[tuple[Suite, ...], ...]] = {
     "clients": ((REAL_CLIENTS,),),
     "live": ((LIVE,),),
     "e2e": (E2E,),
+    "year": ((YEAR,),),
     "all": (UNIT + PROGRAMS, (DOCKER,), (REAL_CLIENTS,), (LIVE,), E2E),
 }
-"""Phases, one after the other; the suites of a phase run at the same time."""
+"""Phases, one after the other (`all` is without the year); the suites of a phase run at the same time."""
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,10 +23,16 @@ from platform_cli.docker.engine import Engine
 from platform_cli.docker.images import stack_images
 from platform_cli.home import Home, project_name
 from platform_cli.stack.settings import load_settings
-from tests.docker.inside import containers, in_a_step
 from tools.scratch import Stack
 
 LEFT_OUT = {"grafana", "coder", "coder-providers", "docker-socket-proxy", "workspace-image"}
+
+
+def containers(engine: Engine, stack: Stack) -> dict[str, dict[str, Any]]:
+    """Service → what the engine says of its container."""
+    words = ["ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project_name(Home(stack.home))}"]
+    found = json.loads(engine.run("inspect", *engine.run(*words).stdout.split()).stdout)
+    return {entry["Config"]["Labels"]["com.docker.compose.service"]: entry for entry in found}
 
 
 def healthy(stack: Stack) -> bool:
@@ -56,7 +63,12 @@ def test_what_the_containers_would_be_made_from_is_what_they_were_made_from(engi
     assert {name: defined[name] for name in made} == made
 
 
-def test_what_a_step_did_is_known_with_its_commit(stack: Stack, year: str) -> None:
+def test_the_whole_loop_runs_through_the_gateway(demo: str) -> None:
+    assert "flight_delay: version 2 serves" in demo
+    assert '"prediction_id"' in demo
+
+
+def test_what_a_step_did_is_known_with_its_commit(stack: Stack, demo: str) -> None:
     runs = json.loads(stack.platform("runs", "list", "--json", check=True).stdout)
     commits = {run["commit"].removesuffix("-dirty") for run in runs}
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=stack.checkout, capture_output=True, text=True, check=True)
@@ -65,8 +77,9 @@ def test_what_a_step_did_is_known_with_its_commit(stack: Stack, year: str) -> No
 
 def commit_of_a_step(engine: Engine, stack: Stack) -> str:
     """What a task of Airflow's would say that it runs."""
+    words = ["compose/with-secrets.sh", "/opt/envs/pipelines/bin/python", "-c"]
     program = "from pipelines.environment import Environment; print(Environment.from_env().commit)"
-    return in_a_step(engine, stack, program)
+    return engine.run("exec", containers(engine, stack)["airflow-scheduler"]["Id"], *words, program).stdout.strip()
 
 
 def test_a_step_knows_whether_its_commit_is_still_what_it_runs(stack: Stack, engine: Engine) -> None:
@@ -82,7 +95,7 @@ def test_a_step_knows_whether_its_commit_is_still_what_it_runs(stack: Stack, eng
         stack.platform("up", check=True)
 
 
-def test_a_person_writes_files_and_a_new_project_is_taken_up(stack: Stack, year: str, tmp_path: Path) -> None:
+def test_a_person_writes_files_and_a_new_project_is_taken_up(stack: Stack, demo: str, tmp_path: Path) -> None:
     """What steps in containers write for their caller is the caller's."""
     scored, name = tmp_path / "scored.parquet", "engine_test"
     stack.platform("score", "flight_delay", "--from", "marts.flight_delay_features", "--to", str(scored), check=True)
@@ -100,7 +113,7 @@ def test_a_person_writes_files_and_a_new_project_is_taken_up(stack: Stack, year:
         stack.platform("up", check=True)
 
 
-def test_a_service_that_dies_is_started_again(stack: Stack, year: str, engine: Engine) -> None:
+def test_a_service_that_dies_is_started_again(stack: Stack, demo: str, engine: Engine) -> None:
     for service in ("serving", "postgres"):
         before = containers(engine, stack)[service]["State"]
         os.kill(before["Pid"], signal.SIGKILL)
@@ -182,7 +195,7 @@ def test_what_has_no_way_out_has_none(stack: Stack, engine: Engine) -> None:
 
 
 def test_a_restart_of_the_whole_with_a_domain_and_certificates_of_the_owners_keeps_everything(
-    stack: Stack, year: str, tmp_path_factory: pytest.TempPathFactory
+    stack: Stack, demo: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     directory = tmp_path_factory.mktemp("certificates")
     certificate, key = directory / "one.pem", directory / "one.key"

@@ -69,7 +69,7 @@ for name in sys.argv[1:]:
 
 Visit = Callable[[str], Page]
 
-pytestmark = pytest.mark.usefixtures("year")
+pytestmark = pytest.mark.usefixtures("demo")
 
 
 @dataclass(frozen=True)
