@@ -99,7 +99,7 @@ LIVE = Suite("serving", ("tests/live",))
 _E2E = ("pytest", "browser")
 _SECOND_STACK = tuple(
     f"tests/e2e/test_{name}.py"
-    for name in ("second_project", "loop", "loop_dashboards", "runtime", "security", "workspaces")
+    for name in ("second_project", "loop", "loop_dashboards", "runtime", "security", "workspaces", "user_changes")
 )
 E2E = (
     Suite("pipelines", ("tests/e2e",), without=_SECOND_STACK, overlays=_E2E, label="stack 1"),
