@@ -89,10 +89,11 @@ PROGRAMS = (
     Suite("serving", _SERVER),
     Suite(None, ("tests/alertmanager",), overlays=()),
 )
-# These need a container engine, and build small images in it.
-DOCKER = Suite(None, ("tests/docker",), overlays=("browser",))
-# These start a server or a whole stack, and measure it: one after the other.
+# These need a container engine: they build the stack's images, which leaves a core to others, and bring the stack up.
+DOCKER = Suite(None, ("tests/docker",), overlays=("browser",), label="containers")
+# These start a server.
 REAL_CLIENTS = Suite("clients", ("tests/clients",))
+# These measure one under load, so nothing runs beside them.
 LIVE = Suite("serving", ("tests/live",))
 # Two stacks side by side: a test on a stack waits for it a third of the time. Those that make one of their own come
 # first, before there is a shared one that would stand beside theirs.
@@ -115,7 +116,7 @@ SUITES: dict[str, tuple[tuple[Suite, ...], ...]] = {
     "live": ((LIVE,),),
     "e2e": (E2E,),
     "year": ((YEAR,),),
-    "all": (UNIT + PROGRAMS, (DOCKER,), (REAL_CLIENTS,), (LIVE,), E2E),
+    "all": ((DOCKER, *UNIT, *PROGRAMS, REAL_CLIENTS), (LIVE,), E2E),
 }
 """Phases, one after the other (`all` is without the year); the suites of a phase run at the same time."""
 
