@@ -7,7 +7,7 @@ TEST := .venv/bin/python tools/test.py
 .PHONY: help demo up down status test test-unit test-e2e test-year lint format locks dashboards bench bench-containers bench-serving bench-drift venv venv-dev installed
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 demo: venv ## install, start everything, take the sample once through the loop
 	@$(PLATFORM) demo
