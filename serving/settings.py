@@ -31,7 +31,7 @@ class Settings:
     """Processes that answer requests."""
     threads: int = 0
     """Predictions that run at the same time in a process; 0: as many as there are cores."""
-    poll_seconds: float = 1.0
+    poll_seconds: float = 5.0
     max_body_bytes: int = 8 * 1024 * 1024
     max_batch_bytes: int = 2 * 1024 * 1024 * 1024
     durability: Durability = "relaxed"

@@ -37,8 +37,9 @@ def run_step(variables: Mapping[str, str], *words: str, seconds: int = 180) -> s
         assert server.stdin is not None
         assert server.stdout is not None
         print(json.dumps(job), file=server.stdin, flush=True)
-        code = int(server.stdout.readline())
-        return subprocess.CompletedProcess([MODULE, *words], code, out.read_text(), err.read_text())
+        code = server.stdout.readline()
+        assert code, f"the process that forks steps has ended, with {server.wait()}"
+        return subprocess.CompletedProcess([MODULE, *words], int(code), out.read_text(), err.read_text())
 
 
 @cache

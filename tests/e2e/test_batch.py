@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import time
@@ -16,6 +15,7 @@ import pandas as pd
 import pytest
 
 from tests.e2e.shop import Shop, open_shop
+from tests.java import needs_java
 from tools.scratch import REPO, Stack
 
 ROWS = 3600
@@ -102,7 +102,7 @@ def _unfinished(shop: Shop) -> set[Path]:
     return {file.parent for file in files if json.loads(file.read_text())["scorer"]["name"] == shop.name}
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java (tools/java.sh installs it)")
+@needs_java
 def test_spark_scores_a_file_as_this_process_does(shop: Shop, first: dict[str, Any], tmp_path: Path) -> None:
     rows = shop.sql("SELECT order_id, country, price, items FROM {name}.orders")
     orders = tmp_path / "orders.csv"

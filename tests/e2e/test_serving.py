@@ -14,8 +14,11 @@ import psycopg
 import pytest
 
 from tests.e2e.shop import Shop, open_shop
-from tools.scratch import Stack
+from tools.scratch import REPO, Stack
 
+SETTINGS = (REPO / "compose/settings.env").read_text().splitlines()
+POLL = next(line for line in SETTINGS if line.startswith("SERVING_POLL_SECONDS="))
+"""The setting as it is by default."""
 RECORDS = [{"order_id": f"e2e-{n}", "country": "de", "price": 40.0 + n, "items": 1} for n in range(5)]
 
 
@@ -71,7 +74,7 @@ def test_a_moved_alias_serves_by_mlflows_webhook(stack: Stack, shop: Shop) -> No
                 shop.mlflow.set_registered_model_alias(shop.name, "champion", str(version))
                 wait_for(lambda v=version: predict(api, shop)["version"] == v, f"version {version} serves")
     finally:
-        stack.platform("up", "--set", "SERVING_POLL_SECONDS=5", check=True)
+        stack.platform("up", "--set", POLL, check=True)
 
 
 def test_a_webhook_that_mlflow_did_not_sign_is_refused(stack: Stack) -> None:

@@ -10,7 +10,7 @@ from statistics import median
 from contract import CANARY_SHARE_TAG
 from tests.live.conftest import Sample, Start, load, predict
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "45"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "90"))
 MEGABYTE = 1 << 20
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pipelines.batch.parts import Job, open_job, score_part
 from pipelines.environment import Environment
 from pipelines.errors import StepError
 from pipelines.models.model_store import MODEL_FILE
+from tests.java import needs_java
 from tests.pipelines.batch.cases import made_job, orders
 
 ENVS = Path(os.environ["PLATFORM_TEST_ENVS"])
@@ -28,7 +28,7 @@ REPO = Path(__file__).resolve().parents[2]
 MASTER = "local[2]"
 NOWHERE = "127.0.0.1:9"
 
-pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java (tools/java.sh installs it)")
+pytestmark = needs_java
 
 
 @pytest.fixture
