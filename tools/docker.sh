@@ -12,7 +12,7 @@ run_dir=/run/mlops-docker
 pid_file=$run_dir/dockerd.pid
 log=$run_dir/dockerd.log
 data_root=${DOCKER_DATA_ROOT:-/var/lib/docker}
-wait_seconds=60
+wait_seconds=120
 
 say() { echo "docker: $*"; }
 fail() {
@@ -40,10 +40,12 @@ install_engine() {
 }
 
 start_engine() {
+  # its process, not its pid file, tells that it comes up still: dockerd writes that late, on a slow disk after seconds
+  local process=
   if has_systemd; then
     say "starting the service docker …"
     systemctl start docker || fail "systemd could not start docker" "journalctl -u docker"
-  elif [[ -n $(own_pid) ]]; then
+  elif process=$(own_pid); then
     say "the engine that was started before is still coming up …"
   else
     say "starting dockerd, its images below $data_root, its log $log …"
@@ -52,15 +54,20 @@ start_engine() {
     rm -f "$pid_file"
     setsid dockerd --data-root "$data_root" --exec-root "$run_dir/exec" --pidfile "$pid_file" \
       >"$log" 2>&1 </dev/null &
+    process=$!
   fi
   local second
   for ((second = 0; second < wait_seconds * 2; second++)); do
     answers && return
-    if ! has_systemd && ((second > 4)) && [[ -z $(own_pid) ]]; then break; fi
+    [[ -z $process || -e /proc/$process ]] || break
     sleep 0.5
   done
-  has_systemd || tail -n 5 "$log" >&2
-  fail "the engine was started and does not answer" "read the lines above${log:+ and $log}; in a container or on a kernel without its features no engine may be possible"
+  has_systemd && fail "the engine was started and does not answer" "journalctl -u docker"
+  tail -n 5 "$log" >&2
+  [[ -e /proc/$process ]] || fail "the engine ended as soon as it was started" \
+    "read the lines above and $log; in a container or on a kernel without its features no engine may be possible"
+  kill "$process"
+  fail "the engine does not answer $wait_seconds s after its start: it was stopped" "read the lines above and $log"
 }
 
 compose_answers() { docker compose version >/dev/null 2>&1; }
