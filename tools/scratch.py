@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +112,18 @@ class Stack:
     def processes(self) -> list[int]:
         """The processes that carry the stack's mark."""
         return processes_with(f"PLATFORM_STACK={self.home}")
+
+    @contextmanager
+    def held(self, *services: str) -> Iterator[None]:
+        """Inside the block the processes of these services stand still, and take no time of the processor."""
+        held = {pid for name in services for pid in processes_with(f"PLATFORM_SERVICE={name}")} & {*self.processes()}
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
 
 
 def processes_with(variable: str) -> list[int]:

@@ -16,6 +16,8 @@ import pytest
 
 from tools.scratch import REPO, Stack
 
+pytestmark = pytest.mark.airflow
+
 PROJECT = "flight_delay"
 FILES = sorted((REPO / "compose/grafana/dashboards").glob("*.json"))
 SCRAPE_SECONDS = 15

@@ -232,26 +232,6 @@ def test_versions_are_listed_shown_and_compared(trade: Trade) -> None:
     assert (missing.returncode, "there is no version 999" in missing.stderr) == (1, True)
 
 
-def test_a_viewer_may_not_start_a_release(stack: Stack) -> None:
-    owner = stack.credentials("airflow-api-server")
-    name, password = f"viewer-{uuid4().hex[:6]}", uuid4().hex
-    with httpx.Client(base_url=owner["url"], timeout=60) as airflow:
-        airflow.headers["Authorization"] = f"Bearer {token(airflow, owner['username'], owner['password'])}"
-        body = {"username": name, "email": f"{name}@localhost", "first_name": name, "last_name": "account"}
-        made = airflow.post("/auth/fab/v1/users", json={**body, "roles": [{"name": "Viewer"}], "password": password})
-        assert made.is_success, made.text
-        airflow.headers["Authorization"] = f"Bearer {token(airflow, name, password)}"
-        dag = "/api/v2/dags/flight_delay__release"
-        awaited(lambda: airflow.get(dag).is_success, "the viewer sees the DAG")
-        refused = airflow.post(f"{dag}/dagRuns", json={"logical_date": None, "conf": {}})
-        assert refused.status_code == 403, refused.text
-
-
-def token(airflow: httpx.Client, username: str, password: str) -> str:
-    answer = airflow.post("/auth/token", json={"username": username, "password": password})
-    return str(answer.raise_for_status().json()["access_token"])
-
-
 def test_a_value_is_read_as_the_answer_of_a_regression(trade: Trade) -> None:
     query = sql.SQL("SELECT {answer} FROM (VALUES ('1.5'::jsonb, NULL::float8)) p(prediction, probability)")
     with psycopg.connect(trade.env.warehouse_url) as connection:

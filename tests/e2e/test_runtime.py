@@ -17,6 +17,8 @@ import pytest
 from tests.e2e.conftest import ENVS
 from tools.scratch import PLATFORM, REPO, Stack, new_stack
 
+pytestmark = pytest.mark.airflow
+
 
 def pids(stack: Stack) -> dict[str, int]:
     return {name: entry["pid"] for name, entry in stack.status().items() if entry["pid"]}

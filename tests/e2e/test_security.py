@@ -11,6 +11,8 @@ import pytest
 
 from tools.scratch import Stack
 
+pytestmark = pytest.mark.airflow
+
 LISTEN = "0A"
 REFUSED = (401, 403)
 # what a stranger would ask for first

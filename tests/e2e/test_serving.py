@@ -16,6 +16,8 @@ import pytest
 from tests.e2e.shop import Shop, open_shop
 from tools.scratch import REPO, Stack
 
+pytestmark = pytest.mark.airflow
+
 SETTINGS = (REPO / "compose/settings.env").read_text().splitlines()
 POLL = next(line for line in SETTINGS if line.startswith("SERVING_POLL_SECONDS="))
 """The setting as it is by default."""

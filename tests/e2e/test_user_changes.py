@@ -15,6 +15,8 @@ from tests.e2e.people import DAG, Doors, Someone, added, closed, log_a_run
 from tests.e2e.trade import awaited
 from tools.scratch import PLATFORM, Stack
 
+pytestmark = pytest.mark.airflow
+
 
 @pytest.fixture(scope="module")
 def doors(stack: Stack) -> Doors:

@@ -14,6 +14,8 @@ from tests.e2e.people import DAG, Doors, Someone, added, closed, log_a_run, work
 from tests.e2e.trade import awaited
 from tools.scratch import Stack
 
+pytestmark = pytest.mark.airflow
+
 ROLES = ("viewer", "scientist", "engineer", "admin")
 
 

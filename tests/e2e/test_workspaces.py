@@ -37,6 +37,8 @@ from tests.workspace_browser import (
 )
 from tools.scratch import REPO, Stack, free_ports, processes_with
 
+pytestmark = pytest.mark.airflow
+
 SOMEBODY = "nobody"
 Visit = Callable[[str], Page]
 
