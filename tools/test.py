@@ -95,16 +95,17 @@ DOCKER = Suite(None, ("tests/docker",), overlays=("browser",), label="containers
 REAL_CLIENTS = Suite("clients", ("tests/clients",))
 # These measure one under load, so nothing runs beside them.
 LIVE = Suite("serving", ("tests/live",))
-# Two stacks side by side: a test on a stack waits for it a third of the time. Those that make one of their own come
-# first, before there is a shared one that would stand beside theirs.
+# Stacks side by side: a test on a stack waits for it a third of the time. What makes a stack of its own comes first,
+# before there is a shared one that would stand beside it.
 _E2E = ("pytest", "browser")
-_SECOND_STACK = tuple(
-    f"tests/e2e/test_{name}.py"
-    for name in ("second_project", "loop", "loop_dashboards", "runtime", "security", "workspaces", "user_changes")
+_LOOP = tuple(f"tests/e2e/test_{name}.py" for name in ("second_project", "loop", "loop_dashboards", "workspaces"))
+_SERVICES = tuple(
+    f"tests/e2e/test_{name}.py" for name in ("runtime", "security", "user_changes", "user_roles", "serving")
 )
 E2E = (
-    Suite("pipelines", ("tests/e2e",), without=_SECOND_STACK, overlays=_E2E, label="stack 1"),
-    Suite("pipelines", _SECOND_STACK, overlays=_E2E, label="stack 2"),
+    Suite("pipelines", _LOOP, overlays=_E2E, label="loop"),
+    Suite("pipelines", ("tests/e2e",), without=_LOOP + _SERVICES, overlays=_E2E, label="steps"),
+    Suite("pipelines", _SERVICES, overlays=_E2E, label="services"),
 )
 # The sample's year takes longer than it is worth each time.
 YEAR = Suite("pipelines", ("tests/year",))
@@ -116,7 +117,7 @@ SUITES: dict[str, tuple[tuple[Suite, ...], ...]] = {
     "live": ((LIVE,),),
     "e2e": (E2E,),
     "year": ((YEAR,),),
-    "all": ((DOCKER, *UNIT, *PROGRAMS, REAL_CLIENTS), (LIVE,), E2E),
+    "all": ((DOCKER, *UNIT, *PROGRAMS, REAL_CLIENTS, *E2E), (LIVE,)),
 }
 """Phases, one after the other (`all` is without the year); the suites of a phase run at the same time."""
 
