@@ -251,6 +251,7 @@ def test_a_dbt_test_that_fails_stops_the_loop_before_training_and_shows_the_row(
     demo: subprocess.CompletedProcess[str], stack: Stack, airflow: httpx.Client, broken_row: None
 ) -> None:
     before = announced(airflow), mart_digest(stack)
+    assert before[0] >= 2, "those of the demo"
     done = stack.platform("run", PROJECT, "loop")
     assert done.returncode == 1
     assert "in_range_stg_flights_distance" in done.stderr
