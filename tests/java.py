@@ -4,4 +4,8 @@ import shutil
 
 import pytest
 
-needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java (tools/java.sh installs it)")
+needs_java = pytest.mark.skipif(
+    shutil.which("java") is None,
+    reason="Spark runs on Java, which is a package of the system: `make test` installs Debian's where it is root or has "
+    "sudo, which it was not here (apt-get install default-jre-headless)",
+)

@@ -24,7 +24,9 @@ SIZE = {"width": 1400, "height": 2600}
 SCREEN = {"width": 1400, "height": 900}
 
 needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no Chromium: tools/workspaces.sh installs Debian's (apt-get install chromium)"
+    CHROMIUM is None,
+    reason="there is no browser, which is a package of the system: `make test` installs Debian's where it is root or has "
+    "sudo, which it was not here (apt-get install chromium)",
 )
 
 RAW = """\

@@ -66,7 +66,7 @@ start_engine() {
   tail -n 5 "$log" >&2
   [[ -e /proc/$process ]] || fail "the engine ended as soon as it was started" \
     "read the lines above and $log; in a container or on a kernel without its features no engine may be possible"
-  kill "$process"
+  kill "$process" 2>/dev/null || true
   fail "the engine does not answer $wait_seconds s after its start: it was stopped" "read the lines above and $log"
 }
 

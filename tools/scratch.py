@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,7 +114,7 @@ class Stack:
         return processes_with(f"PLATFORM_STACK={self.home}")
 
     @contextmanager
-    def held(self, *services: str) -> Iterator[None]:
+    def held(self, services: Collection[str]) -> Iterator[None]:
         """Inside the block the processes of these services stand still, and take no time of the processor."""
         held = {pid for name in services for pid in processes_with(f"PLATFORM_SERVICE={name}")} & {*self.processes()}
         for pid in held:

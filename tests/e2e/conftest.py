@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from tools.scratch import Stack, new_stack
 
 ENVS = Path(os.environ["PLATFORM_TEST_ENVS"])
-AIRFLOW = [f"airflow-{part}" for part in ("api-server", "scheduler", "triggerer", "dag-processor")]
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +24,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     needed = any(item.get_closest_marker("airflow") for item in request.session.items)
     try:
         made.platform("up", check=True)
-        with nullcontext() if needed else made.held(*AIRFLOW):
+        airflow = () if needed else [name for name in made.status() if name.startswith("airflow-")]
+        with made.held(airflow):
             yield made
     finally:
         made.platform("down", "--purge", "--yes", check=True)
