@@ -6,6 +6,6 @@ import pytest
 
 needs_java = pytest.mark.skipif(
     shutil.which("java") is None,
-    reason="Spark runs on Java, which is a package of the system: `make test` installs Debian's where it is root or has "
-    "sudo, which it was not here (apt-get install default-jre-headless)",
+    reason="Spark runs on Java, which is a package of the system: `make test` installs Debian's as root or by sudo, "
+    "and could not here (apt-get install default-jre-headless)",
 )

@@ -25,8 +25,8 @@ SCREEN = {"width": 1400, "height": 900}
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None,
-    reason="there is no browser, which is a package of the system: `make test` installs Debian's where it is root or has "
-    "sudo, which it was not here (apt-get install chromium)",
+    reason="a browser is a package of the system: `make test` installs Debian's as root or by sudo, and could not here "
+    "(apt-get install chromium)",
 )
 
 RAW = """\
